@@ -1,0 +1,57 @@
+#pragma once
+// Every bound of the dataplane, in one place, with the relations between them.
+// A value that an operator can set has its default here and its name in the configuration reference.
+
+#include <cstddef>
+#include <cstdint>
+
+namespace slipway {
+
+// --- names and frames -------------------------------------------------------------------------------
+inline constexpr std::size_t kMaxComponentBytes = 1024;        // one text component of a name
+inline constexpr std::size_t kFrameHeaderBytes = 104;
+inline constexpr std::size_t kShimBytes = 38;
+inline constexpr std::size_t kStreamPrefixBytes = 4;           // 32-bit length before a frame on a stream
+inline constexpr std::size_t kMaxFrameBytes = 4u << 20;        // header and body, on a stream link
+inline constexpr std::size_t kMaxDatagramFrameBytes = 64u << 10;  // header and body, on a datagram link
+inline constexpr std::size_t kMaxControlFrameBytes = 16u << 10;   // a frame that is not a publish
+inline constexpr std::uint8_t kDefaultHopLimit = 8;            // upstream's DEFAULT_TTL
+
+// --- workers, ports, links --------------------------------------------------------------------------
+inline constexpr std::uint32_t kMaxWorkers = 32;
+inline constexpr std::uint32_t kMaxPorts = 32;                 // Debian's DPDK allows 32 ethdev ports
+inline constexpr std::uint32_t kMaxLinks = 16384;              // link 0 is never used
+inline constexpr std::uint32_t kMaxBurst = 32;
+inline constexpr std::uint32_t kHousekeepingLoops = 256;       // loops between two housekeeping edges
+
+// --- buffers ----------------------------------------------------------------------------------------
+inline constexpr std::size_t kCopyBytes = 512;                 // bodies up to this are copied, above they are referenced
+inline constexpr std::size_t kSlabPieceBytes = 32u << 10;      // one receive slab piece
+inline constexpr std::size_t kMbufDataBytes = 2048;            // data room behind the headroom
+inline constexpr std::uint32_t kMaxGather = 1024;              // pieces of one stream send (IOV_MAX)
+inline constexpr std::size_t kLinkQueueBytes = 8u << 20;       // queued towards one stream link
+inline constexpr std::size_t kNodeBudgetBytes = 256u << 20;    // held by the whole node: partial, queued, being joined
+
+// --- time -------------------------------------------------------------------------------------------
+inline constexpr std::uint64_t kJoinDeadlineMs = 100;          // all fragments of a datagram frame
+inline constexpr std::uint64_t kPartialDeadlineMs = 10'000;    // all bytes of a frame that a stream has begun
+inline constexpr std::uint64_t kStallNoByteMs = 250;           // a full queue that takes no byte: stalled
+inline constexpr std::uint64_t kStallWindowMs = 1'000;         // a full queue that takes less than
+inline constexpr std::size_t kStallWindowBytes = 1u << 20;     //   this in that time: stalled
+inline constexpr std::uint64_t kStallDisconnectMs = 30'000;
+inline constexpr std::uint64_t kApplyDeadlineMs = 1'000;       // a table change on every worker
+
+// --- rings between threads --------------------------------------------------------------------------
+inline constexpr std::uint32_t kHandoffRingFrames = 4096;      // worker to worker
+inline constexpr std::size_t kCommandRingBytes = 4u << 20;     // control thread to a worker
+inline constexpr std::size_t kEventRingBytes = 4u << 20;       // a worker to the control thread
+inline constexpr std::size_t kMaxMailBytes = 64u << 10;        // one record of either
+inline constexpr std::uint32_t kCommandsPerLoop = 256;         // commands that a worker applies between two bursts
+
+static_assert(kCopyBytes + kFrameHeaderBytes <= kMbufDataBytes, "a copied frame fits one mbuf");
+static_assert(kMaxControlFrameBytes + 256 <= kMaxMailBytes, "a punted frame fits one record");
+static_assert(kMaxMailBytes * 4 <= kCommandRingBytes && kMaxMailBytes * 4 <= kEventRingBytes);
+static_assert(kMaxDatagramFrameBytes <= kMaxFrameBytes);
+static_assert(kLinkQueueBytes < kNodeBudgetBytes);
+
+}  // namespace slipway
