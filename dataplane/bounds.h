@@ -24,6 +24,11 @@ inline constexpr std::uint32_t kMaxLinks = 16384;              // link 0 is neve
 inline constexpr std::uint32_t kMaxBurst = 32;
 inline constexpr std::uint32_t kHousekeepingLoops = 256;       // loops between two housekeeping edges
 
+// --- routes -----------------------------------------------------------------------------------------
+inline constexpr std::uint32_t kDefaultMaxRoutes = 4u << 20;   // subscriptions that the node holds
+inline constexpr std::uint32_t kMaxMaxRoutes = 64u << 20;      // what it can be set to
+inline constexpr std::uint32_t kLeastLoadedWindow = 16;        // links that one least-loaded choice compares
+
 // --- buffers ----------------------------------------------------------------------------------------
 inline constexpr std::size_t kCopyBytes = 512;                 // bodies up to this are copied, above they are referenced
 inline constexpr std::size_t kSlabPieceBytes = 32u << 10;      // one receive slab piece

@@ -1,0 +1,198 @@
+#pragma once
+// One worker's private copy of the routes: which links lead to a name.
+//
+// The control thread creates a table, fills it and keeps its memory backed (create, extend); from then on
+// only the worker that owns it looks names up (lookup, choose_one, collect_links) and applies changes between
+// two bursts (apply). Nothing here locks, allocates or enters the kernel after create and extend.
+//
+// Use, once a burst:
+//   std::array<const std::byte*, kMaxBurst> destinations;   // each at the 40 bytes of a frame's destination
+//   std::array<RouteMatch, kMaxBurst> matches;
+//   table.lookup({destinations.data(), n}, matches.data());
+//   anycast:   link = table.choose_one(matches[i], ingress, rules);            // kNoLink: nobody
+//   multicast: FanoutPosition at{.start = counter++};
+//              while (!at.finished) { n = table.collect_links(matches[i], ingress, classes, at, out); ... }
+//
+// A key is three component hashes and an id. An id that is not null matches subscriptions of exactly that id;
+// the null id matches every subscription of the prefix. Which of the two a frame asks for is in its bytes: the
+// table holds one entry for each.
+//
+// Layout. Two areas of 64-byte lines. A bucket holds four names: 4 x 64 and 4 x 32 bits of evidence and 4 x 32
+// bits of value. A name lies in its home bucket or in one other; eight filter bits of a bucket (the top two of
+// each value) say which eighths of its names lie elsewhere, so that nearly every miss reads one line. A value is
+// a single link, or the line of a group: counts, round-robin cursors and up to ten links, behind which stands a
+// tree of lines of sixteen. The links of a group are ordered by class, so that each class is one run.
+
+#include <cstddef>
+#include <cstdint>
+#include <expected>
+#include <span>
+#include <string>
+#include <utility>
+
+#include "bounds.h"
+#include "route/route_key.h"
+#include "route/route_update.h"
+
+namespace slipway {
+
+inline constexpr std::uint32_t kNoLink = 0;  // link 0 is never used
+
+// What kind of neighbour a link leads to. The order is that of links inside a group (local and edge adjacent,
+// because "nearest" treats them alike); it is not an order of preference.
+enum class LinkClass : std::uint8_t { kLocal = 0, kEdge = 1, kPeer = 2, kRemote = 3 };
+inline constexpr std::uint32_t kLinkClasses = 4;
+
+// A set of classes, one bit each.
+using ClassMask = std::uint8_t;
+[[nodiscard]] constexpr ClassMask class_bit(LinkClass c) { return static_cast<ClassMask>(1u << static_cast<unsigned>(c)); }
+inline constexpr ClassMask kAllClasses = 0xF;
+inline constexpr ClassMask kAllButPeer = kAllClasses & ~class_bit(LinkClass::kPeer);
+
+// What a lookup found: nothing, one link, or a group of two and more. Valid until the next apply().
+class RouteMatch {
+ public:
+  constexpr RouteMatch() = default;
+  constexpr explicit RouteMatch(std::uint32_t value) : value_(value) {}
+
+  static constexpr RouteMatch single(std::uint32_t link, LinkClass link_class) {
+    return RouteMatch(link | static_cast<std::uint32_t>(link_class) << kClassShift);
+  }
+  static constexpr RouteMatch group(std::uint32_t line) { return RouteMatch(line | kGroupBit); }
+
+  [[nodiscard]] constexpr bool found() const { return value_ != 0; }
+  [[nodiscard]] constexpr bool is_group() const { return (value_ & kGroupBit) != 0; }
+  [[nodiscard]] constexpr std::uint32_t link() const { return value_ & kLinkMask; }             // of a single
+  [[nodiscard]] constexpr LinkClass link_class() const { return static_cast<LinkClass>(value_ >> kClassShift & 3); }
+  [[nodiscard]] constexpr std::uint32_t line() const { return value_ & (kGroupBit - 1); }       // of a group
+  [[nodiscard]] constexpr std::uint32_t value() const { return value_; }
+  friend constexpr bool operator==(RouteMatch, RouteMatch) = default;
+
+ private:
+  static constexpr std::uint32_t kClassShift = 27;
+  static constexpr std::uint32_t kLinkMask = (1u << kClassShift) - 1;
+  static constexpr std::uint32_t kGroupBit = 1u << 29;
+  std::uint32_t value_ = 0;
+};
+static_assert(kMaxLinks <= 1u << 27);
+
+enum class AnycastOrder : std::uint8_t {
+  kNearest,   // local and edge alike, then peer, then remote
+  kUpstream,  // local, remote, peer, edge: the reference node's order
+};
+enum class AnycastPolicy : std::uint8_t { kRoundRobin, kLeastLoaded };
+
+struct AnycastRules {
+  AnycastOrder order = AnycastOrder::kNearest;
+  AnycastPolicy policy = AnycastPolicy::kRoundRobin;
+  ClassMask classes = kAllClasses;
+  const std::uint32_t* load = nullptr;  // kLeastLoaded: kMaxLinks values, indexed by link
+};
+
+// Where a fan-out stands. Start it with {.start = any counter}: it rotates who is served first.
+struct FanoutPosition {
+  std::uint32_t start = 0;
+  std::uint32_t done = 0;  // links passed so far, the ingress included
+  bool finished = false;
+};
+
+// Lines in use, for extend() and for the figures people see.
+struct TableExtent {
+  std::uint32_t buckets = 0;
+  std::uint32_t lines = 0;
+};
+
+struct TableMemory {
+  std::size_t used_bytes = 0;    // buckets and lines in use
+  std::size_t mapped_bytes = 0;  // backed by memory: grows in steps of 2 MiB an area
+  bool huge_pages = false;       // every step is a reserved huge page; otherwise transparent ones were advised
+};
+
+class RouteTable {
+ public:
+  // Control thread. Reserves address space for `max_names` names (an id is one, its prefix is another) and backs
+  // the first step of it. The error says what the kernel refused and what to try.
+  static std::expected<RouteTable, std::string> create(const RouteSecret& secret, std::uint32_t max_names);
+
+  RouteTable() = default;
+  RouteTable(RouteTable&& from) noexcept { *this = std::move(from); }
+  RouteTable& operator=(RouteTable&& from) noexcept;
+  RouteTable(const RouteTable&) = delete;
+  RouteTable& operator=(const RouteTable&) = delete;
+  ~RouteTable();
+
+  // Control thread, also while the worker runs: backs memory up to `extent`, which the worker does not use yet.
+  // Call it before posting an update that reaches there. The error leaves the table as it was.
+  std::expected<void, std::string> extend(const TableExtent& extent);
+  [[nodiscard]] TableExtent limits() const { return limits_; }
+
+  // Owning worker, between two bursts (or the control thread before the worker starts). O(1): at most two
+  // lines for a name, seven words for a group.
+  void apply(const RouteUpdate& update);
+
+  // Owning worker. Up to kMaxBurst names; each pointer is at the 40 bytes of a frame's destination. Writes one
+  // match a name.
+  void lookup(std::span<const std::byte* const> destinations, RouteMatch* matches) const;
+  [[nodiscard]] RouteMatch lookup_one(const Name& name) const;
+
+  // Owning worker. One link out of a match, never the ingress; kNoLink when there is none. Advances the cursor.
+  [[nodiscard]] std::uint32_t choose_one(RouteMatch match, std::uint32_t ingress, const AnycastRules& rules);
+
+  // Owning worker. The next links of a fan-out, each once, never the ingress: fills `out`, returns how many, sets
+  // at.finished after the last. Between two parts the caller may apply updates if it looks the name up again; a
+  // member that stays is then served once, unless another leaves meanwhile, whose place the last takes: that one
+  // may be served twice or not at all.
+  std::uint32_t collect_links(RouteMatch match, std::uint32_t ingress, ClassMask classes, FanoutPosition& at,
+                              std::span<std::uint32_t> out) const;
+  // How many links a match has in these classes, the ingress included.
+  [[nodiscard]] std::uint32_t link_count(RouteMatch match, ClassMask classes = kAllClasses) const;
+
+  // Control thread. It knows how much is in use; the table knows what backs it.
+  [[nodiscard]] TableMemory memory(const TableExtent& in_use) const;
+
+  // Owning worker; for tests.
+  [[nodiscard]] std::uint32_t buckets() const { return range_.buckets; }
+
+  // One bucket, one line. Public for the control thread's mirror and for tests.
+  static constexpr std::uint32_t kSlots = 4;
+  static constexpr std::uint32_t kLineWords = 16;
+  static constexpr std::uint32_t kFirstBuckets = 64;  // a new table has this many, all empty
+  static constexpr std::uint32_t kValueMask = (1u << 30) - 1;
+
+  struct alignas(64) Bucket {
+    std::uint64_t a[kSlots];
+    std::uint32_t b[kSlots];
+    std::uint32_t value[kSlots];  // RouteMatch in the low 30 bits, filter bits 2i and 2i+1 above it
+  };
+  struct alignas(64) Line {
+    std::uint32_t word[kLineWords];
+  };
+  static_assert(sizeof(Bucket) == 64 && sizeof(Line) == 64);
+
+ private:
+  void unmap();
+
+  RouteSecret secret_;
+  BucketRange range_;
+  Bucket* buckets_ = nullptr;
+  Line* lines_ = nullptr;
+  // Written by the control thread only.
+  TableExtent limits_;
+  std::size_t bucket_bytes_backed_ = 0;
+  std::size_t line_bytes_backed_ = 0;
+  bool huge_pages_ = true;
+};
+static_assert(alignof(RouteTable) >= 16);
+
+// The words of a group's first line. Leaves and index lines behind it are sixteen words of links or lines.
+namespace group_word {
+inline constexpr std::uint32_t kRoot = 0;     // line of the tree's root when kDepth is not 0
+inline constexpr std::uint32_t kDepth = 1;    // 0: links lie inline; 1: the root is a leaf; 2: an index of leaves ...
+inline constexpr std::uint32_t kCounts = 2;   // two words: four 16-bit counts, one a class
+inline constexpr std::uint32_t kCursors = 4;  // two words: four 16-bit cursors, written by the worker only
+inline constexpr std::uint32_t kInline = 6;
+inline constexpr std::uint32_t kInlineLinks = RouteTable::kLineWords - kInline;
+}  // namespace group_word
+static_assert(kMaxLinks <= 1u << 16, "counts and cursors are 16 bits");
+
+}  // namespace slipway

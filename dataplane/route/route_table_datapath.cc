@@ -1,0 +1,380 @@
+// What a worker does with its routes: look a burst up, choose links, apply changes.
+#include "route/route_table.h"
+
+#include <immintrin.h>
+
+#include <algorithm>
+#include <array>
+#include <bit>
+#include <cassert>
+#include <cstring>
+
+#include "route/route_mix.h"
+
+namespace slipway {
+namespace {
+
+using Bucket = RouteTable::Bucket;
+using Line = RouteTable::Line;
+constexpr std::uint32_t kSlots = RouteTable::kSlots;
+constexpr std::uint32_t kValueMask = RouteTable::kValueMask;
+constexpr std::uint32_t kFilterShift = 30;
+
+// Bit i: slot i holds this evidence. At most one: the control thread refuses a second.
+inline unsigned match_mask(const Bucket& bucket, const RouteEvidence& evidence) {
+  const __m256i a = _mm256_cmpeq_epi64(_mm256_load_si256(reinterpret_cast<const __m256i*>(bucket.a)),
+                                       _mm256_set1_epi64x(static_cast<long long>(evidence.a)));
+  const __m128i b = _mm_cmpeq_epi32(_mm_load_si128(reinterpret_cast<const __m128i*>(bucket.b)),
+                                    _mm_set1_epi32(static_cast<int>(evidence.b)));
+  return static_cast<unsigned>(_mm256_movemask_pd(_mm256_castsi256_pd(a)) & _mm_movemask_ps(_mm_castsi128_ps(b)));
+}
+
+inline bool may_be_elsewhere(const Bucket& bucket, const RouteEvidence& evidence) {
+  const std::uint32_t bit = filter_bit(evidence.home_hash());
+  return (bucket.value[bit >> 1] >> (kFilterShift + (bit & 1)) & 1) != 0;
+}
+
+inline void set_filter(Bucket& bucket, std::uint8_t filter) {
+  for (std::uint32_t i = 0; i < kSlots; ++i) {
+    const std::uint32_t two = filter >> (2 * i) & 3u;
+    bucket.value[i] = (bucket.value[i] & kValueMask) | two << kFilterShift;
+  }
+}
+
+inline void set_value(Bucket& bucket, std::uint32_t i, std::uint32_t value) {
+  bucket.value[i] = (bucket.value[i] & ~kValueMask) | value;
+}
+
+inline void move_name(Bucket& from, std::uint32_t i, Bucket& to, std::uint32_t j) {
+  to.a[j] = from.a[i];
+  to.b[j] = from.b[i];
+  set_value(to, j, from.value[i] & kValueMask);
+  from.a[i] = 0;
+  from.b[i] = 0;
+  set_value(from, i, 0);
+}
+
+inline void prefetch(const void* at) { _mm_prefetch(static_cast<const char*>(at), _MM_HINT_T0); }
+
+}  // namespace
+
+// cost, 32 names a burst, random names, small pages: see bench/table. Expected: 4 ns of mixing and 4 of matching
+// a name, and one line in DRAM each (13 ns when sixteen are under way, 29-36 without huge pages); a name outside its
+// home bucket (one in six) pays a second line.
+void RouteTable::lookup(std::span<const std::byte* const> destinations, RouteMatch* matches) const {
+  std::array<RouteEvidence, kMaxBurst> evidence;
+  std::array<const Bucket*, kMaxBurst> place;
+  std::array<std::uint8_t, kMaxBurst> again;
+  const std::size_t count = destinations.size();
+  assert(count <= kMaxBurst);
+  const BucketRange range = range_;
+  for (std::size_t i = 0; i < count; ++i) {
+    evidence[i] = mix_wire(secret_, destinations[i]);
+    place[i] = buckets_ + range.at(evidence[i].home_hash());
+    prefetch(place[i]);
+  }
+  std::size_t left = 0;
+  for (std::size_t i = 0; i < count; ++i) {
+    const Bucket& home = *place[i];
+    const unsigned mask = match_mask(home, evidence[i]);
+    // The slot of a miss is read and thrown away: cheaper than a branch that random names mispredict.
+    const std::uint32_t value = home.value[std::countr_zero(mask | 1u << (kSlots - 1))] & kValueMask;
+    matches[i] = RouteMatch(mask != 0 ? value : 0);
+    if (mask == 0 && may_be_elsewhere(home, evidence[i])) {
+      place[i] = buckets_ + range.at(evidence[i].other_hash());
+      prefetch(place[i]);
+      again[left++] = static_cast<std::uint8_t>(i);
+    }
+    if (matches[i].is_group()) {
+      prefetch(lines_ + matches[i].line());
+    }
+  }
+  for (std::size_t k = 0; k < left; ++k) {
+    const std::size_t i = again[k];
+    const unsigned mask = match_mask(*place[i], evidence[i]);
+    if (mask != 0) {
+      matches[i] = RouteMatch(place[i]->value[std::countr_zero(mask)] & kValueMask);
+      if (matches[i].is_group()) {
+        prefetch(lines_ + matches[i].line());
+      }
+    }
+  }
+}
+
+RouteMatch RouteTable::lookup_one(const Name& name) const {
+  const RouteEvidence evidence = mix_name(secret_, name);
+  for (const std::uint32_t hash : {evidence.home_hash(), evidence.other_hash()}) {
+    const Bucket& bucket = buckets_[range_.at(hash)];
+    if (const unsigned mask = match_mask(bucket, evidence); mask != 0) {
+      return RouteMatch(bucket.value[std::countr_zero(mask)] & kValueMask);
+    }
+    if (!may_be_elsewhere(bucket, evidence)) {
+      break;
+    }
+  }
+  return {};
+}
+
+void RouteTable::apply(const RouteUpdate& update) {
+  if (update.op == RouteOp::kWords) {
+    assert(update.count <= RouteUpdate::kMaxWords);
+    for (std::uint32_t i = 0; i < update.count; ++i) {
+      const std::uint32_t at = update.words[i].at;
+      assert(at / kLineWords < limits_.lines);
+      lines_[at / kLineWords].word[at % kLineWords] = update.words[i].value;
+    }
+    return;
+  }
+  const auto& place = update.place;
+  if (update.op == RouteOp::kFilter) {
+    assert(place.slot < range_.buckets);
+    set_filter(buckets_[place.slot], update.filter);
+    return;
+  }
+  if (update.op == RouteOp::kSplit) {
+    assert(place.slot < place.target && place.target == range_.buckets && place.target < limits_.buckets);
+    Bucket& from = buckets_[place.slot];
+    Bucket& to = buckets_[place.target];
+    for (std::uint32_t i = 0; i < kSlots; ++i) {
+      if ((update.mask >> i & 1) != 0) {
+        move_name(from, i, to, i);
+      }
+    }
+    set_filter(from, update.filter);
+    set_filter(to, update.target_filter);
+    range_ = BucketRange::of(place.target + 1);
+    return;
+  }
+  assert(place.slot / kSlots < range_.buckets);
+  Bucket& bucket = buckets_[place.slot / kSlots];
+  const std::uint32_t i = place.slot % kSlots;
+  switch (update.op) {
+    case RouteOp::kSetSlot:
+      bucket.a[i] = place.evidence_a;
+      bucket.b[i] = place.evidence_b;
+      set_value(bucket, i, place.value);
+      break;
+    case RouteOp::kValue:
+      set_value(bucket, i, place.value);
+      break;
+    case RouteOp::kMove:
+      assert(place.target / kSlots < range_.buckets);
+      move_name(bucket, i, buckets_[place.target / kSlots], place.target % kSlots);
+      break;
+    default:
+      assert(update.op == RouteOp::kClear);
+      bucket.a[i] = 0;
+      bucket.b[i] = 0;
+      set_value(bucket, i, 0);
+      break;
+  }
+}
+
+namespace {
+
+struct Run {
+  std::uint32_t begin = 0;
+  std::uint32_t count = 0;
+};
+
+struct Runs {
+  std::array<std::uint32_t, kLinkClasses + 1> begin;  // of each class; the last: how many there are in all
+
+  explicit Runs(const Line& group) {
+    std::array<std::uint16_t, kLinkClasses> count;
+    std::memcpy(count.data(), group.word + group_word::kCounts, sizeof count);
+    begin[0] = 0;
+    for (std::uint32_t c = 0; c < kLinkClasses; ++c) {
+      begin[c + 1] = begin[c] + count[c];
+    }
+  }
+  [[nodiscard]] Run of(std::uint32_t first_class, std::uint32_t last_class) const {
+    return {begin[first_class], begin[last_class + 1] - begin[first_class]};
+  }
+};
+
+// The line and first word where link `index` of a group lies, and the end of that stretch of links.
+inline const std::uint32_t* find_link(const Line* lines, const Line& group, std::uint32_t index, std::uint32_t* stretch) {
+  std::uint32_t depth = group.word[group_word::kDepth];
+  if (depth == 0) {
+    *stretch = group_word::kInlineLinks - index;
+    return group.word + group_word::kInline + index;
+  }
+  const Line* line = lines + group.word[group_word::kRoot];
+  while (--depth != 0) {
+    line = lines + line->word[index >> (4 * depth) & 15];
+  }
+  *stretch = RouteTable::kLineWords - (index & 15);
+  return line->word + (index & 15);
+}
+
+inline std::uint32_t link_at(const Line* lines, const Line& group, std::uint32_t index) {
+  std::uint32_t stretch = 0;
+  return *find_link(lines, group, index, &stretch);
+}
+
+// Reads and writes one of the four 16-bit cursors.
+inline std::uint32_t load_cursor(const Line& group, std::uint32_t which) {
+  std::uint16_t value;
+  std::memcpy(&value, reinterpret_cast<const std::byte*>(group.word + group_word::kCursors) + 2 * which, sizeof value);
+  return value;
+}
+inline void store_cursor(Line& group, std::uint32_t which, std::uint32_t value) {
+  const auto narrow = static_cast<std::uint16_t>(value);
+  std::memcpy(reinterpret_cast<std::byte*>(group.word + group_word::kCursors) + 2 * which, &narrow, sizeof narrow);
+}
+
+// The cursor is an index below the count, not a count of choices: no division, and no jump where 16 bits wrap.
+inline std::uint32_t round_robin(const Line* lines, Line& group, Run run, std::uint32_t which, std::uint32_t ingress) {
+  std::uint32_t at = load_cursor(group, which);
+  for (int tries = 0; tries < 2; ++tries) {  // a link stands in a group once: the second is not the ingress again
+    at = at < run.count ? at : 0;
+    const std::uint32_t link = link_at(lines, group, run.begin + at);
+    ++at;
+    if (link != ingress) {
+      store_cursor(group, which, at);
+      return link;
+    }
+  }
+  return kNoLink;
+}
+
+// Compares up to kLeastLoadedWindow links from the cursor on, which moves by one: ties take turns, and a large
+// group costs no more than a small one.
+inline std::uint32_t least_loaded(const Line* lines, Line& group, Run run, std::uint32_t which, std::uint32_t ingress,
+                                  const std::uint32_t* load) {
+  std::uint32_t at = load_cursor(group, which);
+  at = at < run.count ? at : 0;
+  store_cursor(group, which, at + 1);
+  std::uint32_t best = kNoLink;
+  for (std::uint32_t i = 0; i < std::min(run.count, kLeastLoadedWindow); ++i) {
+    const std::uint32_t link = link_at(lines, group, run.begin + at);
+    if (link != ingress && (best == kNoLink || load[link] < load[best])) {
+      best = link;
+    }
+    at = at + 1 < run.count ? at + 1 : 0;
+  }
+  return best;
+}
+
+}  // namespace
+
+// cost: a single costs two compares; a group of up to ten one line, which lookup() has prefetched; each factor of
+// sixteen above that one dependent line.
+std::uint32_t RouteTable::choose_one(RouteMatch match, std::uint32_t ingress, const AnycastRules& rules) {
+  if (!match.is_group()) {
+    const bool allowed = (rules.classes & class_bit(match.link_class())) != 0 && match.link() != ingress;
+    return allowed ? match.link() : kNoLink;
+  }
+  using C = LinkClass;
+  constexpr std::uint8_t kEnd = 0xFF;
+  struct Tier {
+    std::uint8_t first;
+    std::uint8_t last;
+  };
+  constexpr auto tier = [](C first, C last) { return Tier{static_cast<std::uint8_t>(first), static_cast<std::uint8_t>(last)}; };
+  constexpr std::array<std::array<Tier, 4>, 2> kOrders = {{
+      {tier(C::kLocal, C::kEdge), tier(C::kPeer, C::kPeer), tier(C::kRemote, C::kRemote), Tier{kEnd, kEnd}},
+      {tier(C::kLocal, C::kLocal), tier(C::kRemote, C::kRemote), tier(C::kPeer, C::kPeer), tier(C::kEdge, C::kEdge)},
+  }};
+  Line& group = lines_[match.line()];
+  const Runs runs(group);
+  for (Tier t : kOrders[static_cast<std::size_t>(rules.order)]) {
+    if (t.first == kEnd) {
+      break;
+    }
+    while (t.first < t.last && (rules.classes >> t.first & 1) == 0) {
+      ++t.first;
+    }
+    while (t.last > t.first && (rules.classes >> t.last & 1) == 0) {
+      --t.last;
+    }
+    const Run run = runs.of(t.first, t.last);
+    if ((rules.classes >> t.first & 1) == 0 || run.count == 0) {
+      continue;
+    }
+    std::uint32_t link = kNoLink;
+    if (run.count == 1) {
+      link = link_at(lines_, group, run.begin);
+      link = link == ingress ? kNoLink : link;
+    } else if (rules.policy == AnycastPolicy::kLeastLoaded && rules.load != nullptr) {
+      link = least_loaded(lines_, group, run, t.first, ingress, rules.load);
+    } else {
+      link = round_robin(lines_, group, run, t.first, ingress);
+    }
+    if (link != kNoLink) {
+      return link;
+    }
+  }
+  return kNoLink;
+}
+
+std::uint32_t RouteTable::link_count(RouteMatch match, ClassMask classes) const {
+  if (!match.is_group()) {
+    return match.found() && (classes & class_bit(match.link_class())) != 0 ? 1 : 0;
+  }
+  const Runs runs(lines_[match.line()]);
+  std::uint32_t total = 0;
+  for (std::uint32_t c = 0; c < kLinkClasses; ++c) {
+    total += (classes >> c & 1) != 0 ? runs.of(c, c).count : 0;
+  }
+  return total;
+}
+
+namespace {
+
+// Where the allowed links with numbers from `number` on lie: index in the group, and how many follow in the class.
+inline Run allowed_run(const Runs& runs, ClassMask classes, std::uint32_t number) {
+  if (classes == kAllClasses) {
+    return {number, runs.begin[kLinkClasses] - number};
+  }
+  for (std::uint32_t c = 0; c < kLinkClasses; ++c) {
+    const Run run = runs.of(c, c);
+    if ((classes >> c & 1) == 0) {
+      continue;
+    }
+    if (number < run.count) {
+      return {run.begin + number, run.count - number};
+    }
+    number -= run.count;
+  }
+  return {};
+}
+
+}  // namespace
+
+// cost: copies stretches of up to sixteen links: about 1 ns a link, and one line for each sixteen.
+std::uint32_t RouteTable::collect_links(RouteMatch match, std::uint32_t ingress, ClassMask classes, FanoutPosition& at,
+                                        std::span<std::uint32_t> out) const {
+  const std::uint32_t total = link_count(match, classes);
+  std::uint32_t written = 0;
+  if (!match.is_group()) {
+    if (at.done < total && match.link() != ingress && !out.empty()) {
+      out[written++] = match.link();
+    }
+    at.done = total;
+    at.finished = true;
+    return written;
+  }
+  const Line& group = lines_[match.line()];
+  const Runs runs(group);
+  at.start = at.start < total ? at.start : (total == 0 ? 0 : at.start % total);
+  while (at.done < total && written < out.size()) {
+    const std::uint32_t ahead = at.start + at.done;
+    const std::uint32_t number = ahead < total ? ahead : ahead - total;
+    const Run run = allowed_run(runs, classes, number);
+    std::uint32_t stretch = 0;
+    const std::uint32_t* links = find_link(lines_, group, run.begin, &stretch);
+    const auto room = static_cast<std::uint32_t>(out.size()) - written;
+    const std::uint32_t take = std::min({stretch, run.count, total - at.done, room});
+    for (std::uint32_t i = 0; i < take; ++i) {
+      out[written] = links[i];
+      written += links[i] != ingress ? 1 : 0;
+    }
+    at.done += take;
+  }
+  at.finished = at.done >= total;
+  return written;
+}
+
+}  // namespace slipway
