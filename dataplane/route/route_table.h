@@ -30,18 +30,22 @@
 #include <string>
 #include <utility>
 
+#include "base/link.h"
 #include "bounds.h"
 #include "route/route_key.h"
 #include "route/route_update.h"
 
 namespace slipway {
 
-inline constexpr std::uint32_t kNoLink = 0;  // link 0 is never used
-
-// What kind of neighbour a link leads to. The order is that of links inside a group (local and edge adjacent,
-// because "nearest" treats them alike); it is not an order of preference.
-enum class LinkClass : std::uint8_t { kLocal = 0, kEdge = 1, kPeer = 2, kRemote = 3 };
-inline constexpr std::uint32_t kLinkClasses = 4;
+// Where a class stands inside a group: local and edge adjacent, because "nearest" treats them alike.
+[[nodiscard]] constexpr std::uint32_t group_rank(LinkClass c) {
+  constexpr std::uint8_t kRanks[] = {0, 3, 2, 1};
+  static_assert(kLinkClasses == 4 && static_cast<int>(LinkClass::kEdge) == 3 && static_cast<int>(LinkClass::kPeer) == 2);
+  return kRanks[static_cast<unsigned>(c)];
+}
+[[nodiscard]] constexpr LinkClass class_of_rank(std::uint32_t rank) {
+  return static_cast<LinkClass>(group_rank(static_cast<LinkClass>(rank)));  // its own inverse
+}
 
 // A set of classes, one bit each.
 using ClassMask = std::uint8_t;
@@ -55,14 +59,14 @@ class RouteMatch {
   constexpr RouteMatch() = default;
   constexpr explicit RouteMatch(std::uint32_t value) : value_(value) {}
 
-  static constexpr RouteMatch single(std::uint32_t link, LinkClass link_class) {
+  static constexpr RouteMatch single(LinkIndex link, LinkClass link_class) {
     return RouteMatch(link | static_cast<std::uint32_t>(link_class) << kClassShift);
   }
   static constexpr RouteMatch group(std::uint32_t line) { return RouteMatch(line | kGroupBit); }
 
   [[nodiscard]] constexpr bool found() const { return value_ != 0; }
   [[nodiscard]] constexpr bool is_group() const { return (value_ & kGroupBit) != 0; }
-  [[nodiscard]] constexpr std::uint32_t link() const { return value_ & kLinkMask; }             // of a single
+  [[nodiscard]] constexpr LinkIndex link() const { return value_ & kLinkMask; }             // of a single
   [[nodiscard]] constexpr LinkClass link_class() const { return static_cast<LinkClass>(value_ >> kClassShift & 3); }
   [[nodiscard]] constexpr std::uint32_t line() const { return value_ & (kGroupBit - 1); }       // of a group
   [[nodiscard]] constexpr std::uint32_t value() const { return value_; }
@@ -136,14 +140,14 @@ class RouteTable {
   [[nodiscard]] RouteMatch lookup_one(const Name& name) const;
 
   // Owning worker. One link out of a match, never the ingress; kNoLink when there is none. Advances the cursor.
-  [[nodiscard]] std::uint32_t choose_one(RouteMatch match, std::uint32_t ingress, const AnycastRules& rules);
+  [[nodiscard]] LinkIndex choose_one(RouteMatch match, LinkIndex ingress, const AnycastRules& rules);
 
   // Owning worker. The next links of a fan-out, each once, never the ingress: fills `out`, returns how many, sets
   // at.finished after the last. Between two parts the caller may apply updates if it looks the name up again; a
   // member that stays is then served once, unless another leaves meanwhile, whose place the last takes: that one
   // may be served twice or not at all.
-  std::uint32_t collect_links(RouteMatch match, std::uint32_t ingress, ClassMask classes, FanoutPosition& at,
-                              std::span<std::uint32_t> out) const;
+  std::uint32_t collect_links(RouteMatch match, LinkIndex ingress, ClassMask classes, FanoutPosition& at,
+                              std::span<LinkIndex> out) const;
   // How many links a match has in these classes, the ingress included.
   [[nodiscard]] std::uint32_t link_count(RouteMatch match, ClassMask classes = kAllClasses) const;
 
@@ -188,8 +192,8 @@ static_assert(alignof(RouteTable) >= 16);
 namespace group_word {
 inline constexpr std::uint32_t kRoot = 0;     // line of the tree's root when kDepth is not 0
 inline constexpr std::uint32_t kDepth = 1;    // 0: links lie inline; 1: the root is a leaf; 2: an index of leaves ...
-inline constexpr std::uint32_t kCounts = 2;   // two words: four 16-bit counts, one a class
-inline constexpr std::uint32_t kCursors = 4;  // two words: four 16-bit cursors, written by the worker only
+inline constexpr std::uint32_t kCounts = 2;   // two words: four 16-bit counts, by group_rank
+inline constexpr std::uint32_t kCursors = 4;  // two words: four 16-bit cursors, by group_rank, written by the worker only
 inline constexpr std::uint32_t kInline = 6;
 inline constexpr std::uint32_t kInlineLinks = RouteTable::kLineWords - kInline;
 }  // namespace group_word

@@ -177,8 +177,10 @@ struct Run {
   std::uint32_t count = 0;
 };
 
+inline bool rank_allowed(ClassMask classes, std::uint32_t rank) { return (classes & class_bit(class_of_rank(rank))) != 0; }
+
 struct Runs {
-  std::array<std::uint32_t, kLinkClasses + 1> begin;  // of each class; the last: how many there are in all
+  std::array<std::uint32_t, kLinkClasses + 1> begin;  // by group_rank; the last: how many there are in all
 
   explicit Runs(const Line& group) {
     std::array<std::uint16_t, kLinkClasses> count;
@@ -188,8 +190,8 @@ struct Runs {
       begin[c + 1] = begin[c] + count[c];
     }
   }
-  [[nodiscard]] Run of(std::uint32_t first_class, std::uint32_t last_class) const {
-    return {begin[first_class], begin[last_class + 1] - begin[first_class]};
+  [[nodiscard]] Run of(std::uint32_t first_rank, std::uint32_t last_rank) const {
+    return {begin[first_rank], begin[last_rank + 1] - begin[first_rank]};
   }
 };
 
@@ -261,7 +263,7 @@ inline std::uint32_t least_loaded(const Line* lines, Line& group, Run run, std::
 
 // cost: a single costs two compares; a group of up to ten one line, which lookup() has prefetched; each factor of
 // sixteen above that one dependent line.
-std::uint32_t RouteTable::choose_one(RouteMatch match, std::uint32_t ingress, const AnycastRules& rules) {
+LinkIndex RouteTable::choose_one(RouteMatch match, LinkIndex ingress, const AnycastRules& rules) {
   if (!match.is_group()) {
     const bool allowed = (rules.classes & class_bit(match.link_class())) != 0 && match.link() != ingress;
     return allowed ? match.link() : kNoLink;
@@ -272,7 +274,9 @@ std::uint32_t RouteTable::choose_one(RouteMatch match, std::uint32_t ingress, co
     std::uint8_t first;
     std::uint8_t last;
   };
-  constexpr auto tier = [](C first, C last) { return Tier{static_cast<std::uint8_t>(first), static_cast<std::uint8_t>(last)}; };
+  constexpr auto tier = [](C first, C last) {
+    return Tier{static_cast<std::uint8_t>(group_rank(first)), static_cast<std::uint8_t>(group_rank(last))};
+  };
   constexpr std::array<std::array<Tier, 4>, 2> kOrders = {{
       {tier(C::kLocal, C::kEdge), tier(C::kPeer, C::kPeer), tier(C::kRemote, C::kRemote), Tier{kEnd, kEnd}},
       {tier(C::kLocal, C::kLocal), tier(C::kRemote, C::kRemote), tier(C::kPeer, C::kPeer), tier(C::kEdge, C::kEdge)},
@@ -283,14 +287,14 @@ std::uint32_t RouteTable::choose_one(RouteMatch match, std::uint32_t ingress, co
     if (t.first == kEnd) {
       break;
     }
-    while (t.first < t.last && (rules.classes >> t.first & 1) == 0) {
+    while (t.first < t.last && !rank_allowed(rules.classes, t.first)) {
       ++t.first;
     }
-    while (t.last > t.first && (rules.classes >> t.last & 1) == 0) {
+    while (t.last > t.first && !rank_allowed(rules.classes, t.last)) {
       --t.last;
     }
     const Run run = runs.of(t.first, t.last);
-    if ((rules.classes >> t.first & 1) == 0 || run.count == 0) {
+    if (run.count == 0 || !rank_allowed(rules.classes, t.first)) {
       continue;
     }
     std::uint32_t link = kNoLink;
@@ -315,8 +319,8 @@ std::uint32_t RouteTable::link_count(RouteMatch match, ClassMask classes) const 
   }
   const Runs runs(lines_[match.line()]);
   std::uint32_t total = 0;
-  for (std::uint32_t c = 0; c < kLinkClasses; ++c) {
-    total += (classes >> c & 1) != 0 ? runs.of(c, c).count : 0;
+  for (std::uint32_t rank = 0; rank < kLinkClasses; ++rank) {
+    total += rank_allowed(classes, rank) ? runs.of(rank, rank).count : 0;
   }
   return total;
 }
@@ -328,9 +332,9 @@ inline Run allowed_run(const Runs& runs, ClassMask classes, std::uint32_t number
   if (classes == kAllClasses) {
     return {number, runs.begin[kLinkClasses] - number};
   }
-  for (std::uint32_t c = 0; c < kLinkClasses; ++c) {
-    const Run run = runs.of(c, c);
-    if ((classes >> c & 1) == 0) {
+  for (std::uint32_t rank = 0; rank < kLinkClasses; ++rank) {
+    const Run run = runs.of(rank, rank);
+    if (!rank_allowed(classes, rank)) {
       continue;
     }
     if (number < run.count) {
@@ -344,8 +348,8 @@ inline Run allowed_run(const Runs& runs, ClassMask classes, std::uint32_t number
 }  // namespace
 
 // cost: copies stretches of up to sixteen links: about 1 ns a link, and one line for each sixteen.
-std::uint32_t RouteTable::collect_links(RouteMatch match, std::uint32_t ingress, ClassMask classes, FanoutPosition& at,
-                                        std::span<std::uint32_t> out) const {
+std::uint32_t RouteTable::collect_links(RouteMatch match, LinkIndex ingress, ClassMask classes, FanoutPosition& at,
+                                        std::span<LinkIndex> out) const {
   const std::uint32_t total = link_count(match, classes);
   std::uint32_t written = 0;
   if (!match.is_group()) {
