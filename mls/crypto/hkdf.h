@@ -6,9 +6,9 @@
 namespace slipway::mls {
 
 // An empty salt stands for zeros.
-Secret hkdf_extract(KdfId algorithm, Pieces salt, Pieces ikm);
+Secret hkdf_extract(KdfId algorithm, View salt, Pieces ikm);
 inline Secret hkdf_extract(const Suite& suite, View salt, View ikm) {
-  return hkdf_extract(suite.kdf, {salt}, {ikm});
+  return hkdf_extract(suite.kdf, salt, {ikm});
 }
 // Fills `out`, at most 255 times the hash size.
 void hkdf_expand(KdfId algorithm, View prk, Pieces info, MutableView out);

@@ -6,6 +6,9 @@
 
 namespace slipway::mls {
 
+// Does a credential's content hold a list of certificates, each a vector?
+bool is_certificate_list(View content);
+
 // Each type is one vector after the type: an identity, a list of certificates, or, for types that we do
 // not know, something whose inside we leave alone.
 template <class S>
@@ -17,6 +20,11 @@ struct CredentialT {
   static void fields(A& a, Self& v) {
     a(v.type);
     a.bounded(v.content, &Limits::credential_bytes);
+    if constexpr (A::kReading) {
+      if (v.type == CredentialType::kX509 && !is_certificate_list(v.content)) {
+        a.fail(ErrorCode::kMalformed, "reading an x509 credential: not a list of certificates");
+      }
+    }
   }
   friend bool operator==(const CredentialT& a, const CredentialT& b) {
     return a.type == b.type && equal(a.content, b.content);

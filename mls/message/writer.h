@@ -2,20 +2,10 @@
 // capacity is kept between uses. Takes the same field lists as the Reader.
 #pragma once
 
+#include "crypto/vector_header.h"
 #include "message/reader.h"
 
 namespace slipway::mls {
-
-// Bytes of a vector's length header.
-constexpr size_t length_header_size(size_t length) {
-  return length < (1u << 6) ? 1 : length < (1u << 14) ? 2 : 4;
-}
-// Bytes of a vector with its header.
-constexpr size_t vector_size(size_t length) { return length_header_size(length) + length; }
-inline constexpr size_t kMaxVectorLength = (size_t{1} << 30) - 1;
-
-// Writes a length header to `out`, which has length_header_size(length) bytes.
-void write_length_header(size_t length, uint8_t* out);
 
 // Buffer: Bytes, or SecretBytes for structs that hold secrets.
 template <class Buffer>

@@ -1,0 +1,130 @@
+#include "crypto/hpke.h"
+
+#include "crypto/aead.h"
+#include "crypto/hpke_labels.h"
+#include "crypto/vector_header.h"
+
+namespace slipway::mls {
+namespace {
+
+using internal::labeled_expand;
+using internal::labeled_extract;
+
+constexpr std::string_view kPrefix = "MLS 1.0 ";
+
+Secret extract_and_expand(const Suite& suite, View dh, View enc, View public_key) {
+  View id = suite.kem_suite_id;
+  Secret prk = labeled_extract(suite.kem_kdf, id, {}, "eae_prk", dh);
+  // Nsecret is the size of the KEM's hash.
+  return labeled_expand(suite.kem_kdf, id, prk, "shared_secret", {enc, public_key}, prk.size());
+}
+
+// EncryptContext of RFC 9420, 5.1.3, which becomes HPKE's info.
+Bytes encrypt_context(std::string_view label, View context) {
+  Bytes info;
+  info.reserve(vector_size(kPrefix.size() + label.size()) + vector_size(context.size()));
+  append(info, length_header(kPrefix.size() + label.size()));
+  append(info, as_view(kPrefix));
+  append(info, as_view(label));
+  append(info, length_header(context.size()));
+  append(info, context);
+  return info;
+}
+
+Secret hpke_export(const Suite& suite, const HpkeContext& context, std::string_view exporter_context,
+                   size_t size) {
+  return labeled_expand(suite.kdf, suite.hpke_suite_id, context.exporter_secret, "sec",
+                        {as_view(exporter_context)}, size);
+}
+
+}  // namespace
+
+Result<Encapsulated> kem_encap_with(const Suite& suite, View public_key, const KemKey& ephemeral) {
+  MLS_ASSIGN(Secret dh, ephemeral.dh(suite, public_key));
+  Encapsulated out;
+  out.enc.assign(ephemeral.public_key());
+  out.shared_secret = extract_and_expand(suite, dh, out.enc, public_key);
+  return out;
+}
+
+Result<Encapsulated> kem_encap(const Suite& suite, View public_key, Random& random) {
+  MLS_ASSIGN(KemKey ephemeral, KemKey::generate(suite, random));
+  return kem_encap_with(suite, public_key, ephemeral);
+}
+
+Result<Secret> kem_decap(const Suite& suite, const KemKey& key, View enc) {
+  if (key.empty()) {
+    return fail(ErrorCode::kInvalidArgument, "decapsulating: no private key");
+  }
+  MLS_ASSIGN(Secret dh, key.dh(suite, enc));
+  return extract_and_expand(suite, dh, enc, key.public_key());
+}
+
+HpkeContext hpke_key_schedule(const Suite& suite, View shared_secret, View info) {
+  View id = suite.hpke_suite_id;
+  Secret info_hash = labeled_extract(suite.kdf, id, {}, "info_hash", info);
+  std::array<uint8_t, 1 + 2 * kMaxHashBytes> context{};  // mode 0 in front
+  size_t hash_size = suite.hash_size;
+  std::copy_n(View(suite.hpke_psk_id_hash).data(), hash_size, context.data() + 1);
+  std::copy_n(info_hash.data(), hash_size, context.data() + 1 + hash_size);
+  View ks_context(context.data(), 1 + 2 * hash_size);
+
+  Secret secret = labeled_extract(suite.kdf, id, shared_secret, "secret", {});
+  HpkeContext out;
+  out.key = labeled_expand(suite.kdf, id, secret, "key", {ks_context}, suite.aead_key_size);
+  out.base_nonce = labeled_expand(suite.kdf, id, secret, "base_nonce", {ks_context}, kAeadNonceBytes);
+  out.exporter_secret = labeled_expand(suite.kdf, id, secret, "exp", {ks_context}, hash_size);
+  return out;
+}
+
+Result<HpkeSealed> hpke_seal(const Suite& suite, View public_key, View info, View aad, View plaintext,
+                             Random& random) {
+  MLS_ASSIGN(Encapsulated encapsulated, kem_encap(suite, public_key, random));
+  HpkeContext context = hpke_key_schedule(suite, encapsulated.shared_secret, info);
+  HpkeSealed sealed;
+  sealed.enc = to_bytes(encapsulated.enc);
+  sealed.ciphertext.resize(plaintext.size() + kAeadTagBytes);
+  MLS_TRY(aead_seal(suite, context.key, context.base_nonce, {aad}, plaintext, sealed.ciphertext));
+  return sealed;
+}
+
+Result<SecretBytes> hpke_open(const Suite& suite, const KemKey& key, View enc, View info, View aad,
+                              View ciphertext) {
+  if (ciphertext.size() < kAeadTagBytes) {
+    return fail(ErrorCode::kDecryptionFailed, "opening an HPKE ciphertext: shorter than its tag");
+  }
+  MLS_ASSIGN(Secret shared_secret, kem_decap(suite, key, enc));
+  HpkeContext context = hpke_key_schedule(suite, shared_secret, info);
+  SecretBytes plaintext(ciphertext.size() - kAeadTagBytes);
+  MLS_TRY(aead_open(suite, context.key, context.base_nonce, {aad}, ciphertext, plaintext));
+  return plaintext;
+}
+
+Result<HpkeExported> hpke_export_to(const Suite& suite, View public_key, View info,
+                                    std::string_view exporter_context, size_t size, Random& random) {
+  MLS_ASSIGN(Encapsulated encapsulated, kem_encap(suite, public_key, random));
+  HpkeContext context = hpke_key_schedule(suite, encapsulated.shared_secret, info);
+  HpkeExported out;
+  out.enc = to_bytes(encapsulated.enc);
+  out.secret = hpke_export(suite, context, exporter_context, size);
+  return out;
+}
+
+Result<Secret> hpke_export_from(const Suite& suite, const KemKey& key, View enc, View info,
+                                std::string_view exporter_context, size_t size) {
+  MLS_ASSIGN(Secret shared_secret, kem_decap(suite, key, enc));
+  HpkeContext context = hpke_key_schedule(suite, shared_secret, info);
+  return hpke_export(suite, context, exporter_context, size);
+}
+
+Result<HpkeSealed> encrypt_with_label(const Suite& suite, View public_key, std::string_view label,
+                                      View context, View plaintext, Random& random) {
+  return hpke_seal(suite, public_key, encrypt_context(label, context), {}, plaintext, random);
+}
+
+Result<SecretBytes> decrypt_with_label(const Suite& suite, const KemKey& key, std::string_view label,
+                                       View context, View enc, View ciphertext) {
+  return hpke_open(suite, key, enc, encrypt_context(label, context), {}, ciphertext);
+}
+
+}  // namespace slipway::mls

@@ -1,0 +1,364 @@
+#include "crypto/signature_key.h"
+
+#include <openssl/core_names.h>
+#include <openssl/param_build.h>
+
+#include "crypto/ec_curve.h"
+#include "crypto/small_order.h"
+#include "crypto/thread_contexts.h"
+#include "crypto/vector_header.h"
+
+namespace slipway::mls {
+
+using internal::EcCurve;
+using internal::Pkey;
+using internal::PkeyContext;
+
+struct SignatureContext {
+  const Suite* suite;
+  Pkey key;
+  PkeyContext operation;  // ECDSA only: ready to sign or to verify, as often as one likes
+};
+
+namespace {
+
+constexpr std::string_view kPrefix = "MLS 1.0 ";
+// A thread keeps the buffer that content was joined in up to this size.
+constexpr size_t kKeptJoinedBytes = size_t{64} << 10;
+
+std::unexpected<Error> library_failed() {
+  return fail(ErrorCode::kCryptoFailure, "using a signature key: the library refused");
+}
+std::unexpected<Error> bad_public_key() {
+  return fail(ErrorCode::kInvalidKey, "reading a signature key: wrong length, or of small order");
+}
+std::unexpected<Error> bad_signature() {
+  return fail(ErrorCode::kBadSignature, "verifying a signature: it does not fit key and content");
+}
+
+const char* edwards_name(SignatureScheme scheme) {
+  return scheme == SignatureScheme::kEd25519 ? "ED25519" : "ED448";
+}
+
+size_t total(Pieces pieces) {
+  size_t size = 0;
+  for (View piece : pieces) {
+    size += piece.size();
+  }
+  return size;
+}
+
+// SignContent (5.1.2), hashed, for ECDSA.
+HashValue hash_sign_content(const Suite& suite, std::string_view label, Pieces content) {
+  EVP_MD_CTX* context = internal::contexts().digest[static_cast<size_t>(suite.kdf)].get();
+  bool good = EVP_DigestInit_ex2(context, nullptr, nullptr) == 1;
+  auto update = [&](View piece) {
+    good = good && (piece.empty() || EVP_DigestUpdate(context, piece.data(), piece.size()) == 1);
+  };
+  update(length_header(kPrefix.size() + label.size()));
+  update(as_view(kPrefix));
+  update(as_view(label));
+  update(length_header(total(content)));
+  for (View piece : content) {
+    update(piece);
+  }
+  auto digest = HashValue::with_size(suite.hash_size);
+  if (!good || EVP_DigestFinal_ex(context, digest.data(), nullptr) != 1) {
+    internal::give_up("hashing");
+  }
+  return digest;
+}
+
+// SignContent in one piece, for EdDSA, which reads it twice. Wiped when done: it may hold plaintext.
+class JoinedSignContent {
+ public:
+  JoinedSignContent(std::string_view label, Pieces content) : bytes_(internal::contexts().joined) {
+    bytes_.clear();
+    size_t size = total(content);
+    bytes_.reserve(vector_size(kPrefix.size() + label.size()) + vector_size(size));
+    append(bytes_, length_header(kPrefix.size() + label.size()));
+    append(bytes_, as_view(kPrefix));
+    append(bytes_, as_view(label));
+    append(bytes_, length_header(size));
+    for (View piece : content) {
+      append(bytes_, piece);
+    }
+  }
+  ~JoinedSignContent() {
+    wipe(bytes_);
+    if (bytes_.capacity() > kKeptJoinedBytes) {
+      Bytes().swap(bytes_);
+    }
+  }
+  JoinedSignContent(const JoinedSignContent&) = delete;
+  JoinedSignContent& operator=(const JoinedSignContent&) = delete;
+  View view() const { return bytes_; }
+
+ private:
+  Bytes& bytes_;
+};
+
+Status verify_edwards(EVP_PKEY* key, std::string_view label, Pieces content, View signature) {
+  JoinedSignContent joined(label, content);
+  EVP_MD_CTX* context = internal::contexts().signature.get();
+  if (EVP_MD_CTX_reset(context) != 1 ||
+      EVP_DigestVerifyInit_ex(context, nullptr, nullptr, nullptr, nullptr, key, nullptr) != 1) {
+    return library_failed();
+  }
+  if (EVP_DigestVerify(context, signature.data(), signature.size(), joined.view().data(),
+                       joined.view().size()) != 1) {
+    return bad_signature();
+  }
+  return {};
+}
+
+Status verify_ecdsa(EVP_PKEY_CTX* operation, const Suite& suite, std::string_view label,
+                    Pieces content, View signature) {
+  HashValue digest = hash_sign_content(suite, label, content);
+  if (EVP_PKEY_verify(operation, signature.data(), signature.size(), digest.data(), digest.size()) != 1) {
+    return bad_signature();
+  }
+  return {};
+}
+
+// A key object with the curve's parameters and no point yet.
+Pkey make_template(const EcCurve& curve) {
+  PkeyContext context(EVP_PKEY_CTX_new_from_name(nullptr, "EC", nullptr));
+  char* name = const_cast<char*>(curve.group_name());  // only read
+  OSSL_PARAM parameters[] = {
+      OSSL_PARAM_construct_utf8_string(OSSL_PKEY_PARAM_GROUP_NAME, name, 0), OSSL_PARAM_construct_end()};
+  EVP_PKEY* key = nullptr;
+  if (!context || EVP_PKEY_fromdata_init(context.get()) != 1 ||
+      EVP_PKEY_fromdata(context.get(), &key, EVP_PKEY_KEY_PARAMETERS, parameters) != 1) {
+    internal::give_up("making a key template");
+  }
+  return Pkey(key);
+}
+
+EVP_PKEY* template_of(SignatureScheme scheme) {
+  static EVP_PKEY* const p256 = make_template(EcCurve::p256()).release();
+  static EVP_PKEY* const p384 = make_template(EcCurve::p384()).release();
+  static EVP_PKEY* const p521 = make_template(EcCurve::p521()).release();
+  return scheme == SignatureScheme::kP256 ? p256 : scheme == SignatureScheme::kP384 ? p384 : p521;
+}
+
+// Copying the curve from a template costs a quarter of building the key from its parts.
+Pkey empty_ec_key(SignatureScheme scheme) {
+  Pkey key(EVP_PKEY_new());
+  if (!key || EVP_PKEY_copy_parameters(key.get(), template_of(scheme)) != 1) {
+    return nullptr;
+  }
+  return key;
+}
+
+// The library takes infinity, compressed and hybrid points as well: length and first byte rule them out.
+Status put_point(const Suite& suite, EVP_PKEY* key, View point) {
+  if (point.size() != suite.signature_public_key_size || point[0] != 0x04 ||
+      EVP_PKEY_set1_encoded_public_key(key, point.data(), point.size()) != 1) {
+    return fail(ErrorCode::kInvalidKey,
+                "reading a signature key: not an uncompressed point of the curve");
+  }
+  return {};
+}
+
+Result<Pkey> import_public(const Suite& suite, View public_key) {
+  Pkey key;
+  if (EcCurve::of(suite.signature) != nullptr) {
+    key = empty_ec_key(suite.signature);
+    if (!key) {
+      return library_failed();
+    }
+    MLS_TRY(put_point(suite, key.get(), public_key));
+    return key;
+  }
+  if (public_key.size() != suite.signature_public_key_size) {
+    return bad_public_key();
+  }
+  key.reset(EVP_PKEY_new_raw_public_key_ex(nullptr, edwards_name(suite.signature), nullptr,
+                                           public_key.data(), public_key.size()));
+  if (!key) {
+    return library_failed();
+  }
+  return key;
+}
+
+Result<Pkey> import_private_ec(const EcCurve& curve, View private_key, View public_key) {
+  struct FreeBuild {
+    void operator()(OSSL_PARAM_BLD* build) const { OSSL_PARAM_BLD_free(build); }
+    void operator()(OSSL_PARAM* parameters) const { OSSL_PARAM_free(parameters); }
+  };
+  std::unique_ptr<BIGNUM, internal::FreeWith<BN_clear_free>> scalar(
+      BN_bin2bn(private_key.data(), static_cast<int>(private_key.size()), nullptr));
+  std::unique_ptr<OSSL_PARAM_BLD, FreeBuild> build(OSSL_PARAM_BLD_new());
+  if (!scalar || !build) {
+    return library_failed();
+  }
+  BN_set_flags(scalar.get(), BN_FLG_CONSTTIME);
+  OSSL_PARAM_BLD_push_utf8_string(build.get(), OSSL_PKEY_PARAM_GROUP_NAME, curve.group_name(), 0);
+  OSSL_PARAM_BLD_push_BN_pad(build.get(), OSSL_PKEY_PARAM_PRIV_KEY, scalar.get(), private_key.size());
+  OSSL_PARAM_BLD_push_octet_string(build.get(), OSSL_PKEY_PARAM_PUB_KEY, public_key.data(),
+                                   public_key.size());
+  std::unique_ptr<OSSL_PARAM, FreeBuild> parameters(OSSL_PARAM_BLD_to_param(build.get()));
+  PkeyContext context(EVP_PKEY_CTX_new_from_name(nullptr, "EC", nullptr));
+  EVP_PKEY* key = nullptr;
+  if (!parameters || !context || EVP_PKEY_fromdata_init(context.get()) != 1 ||
+      EVP_PKEY_fromdata(context.get(), &key, EVP_PKEY_KEYPAIR, parameters.get()) != 1) {
+    return library_failed();
+  }
+  return Pkey(key);
+}
+
+}  // namespace
+
+Status validate_signature_public_key(const Suite& suite, View public_key) {
+  if (const EcCurve* curve = EcCurve::of(suite.signature)) {
+    return curve->check_point(public_key);
+  }
+  if (public_key.size() != suite.signature_public_key_size ||
+      (suite.signature == SignatureScheme::kEd25519 ? internal::is_small_order_ed25519(public_key)
+                                                    : internal::is_small_order_ed448(public_key))) {
+    return bad_public_key();
+  }
+  return {};
+}
+
+Result<SignaturePublicKey> SignaturePublicKey::import(const Suite& suite, View public_key) {
+  MLS_ASSIGN(Pkey key, import_public(suite, public_key));
+  if (EcCurve::of(suite.signature) == nullptr) {
+    MLS_TRY(validate_signature_public_key(suite, public_key));
+  }
+  SignaturePublicKey out;
+  out.context_ = std::make_shared<SignatureContext>(&suite, std::move(key));
+  if (EcCurve::of(suite.signature) != nullptr) {
+    PkeyContext& operation = out.context_->operation;
+    operation.reset(EVP_PKEY_CTX_new_from_pkey(nullptr, out.context_->key.get(), nullptr));
+    if (!operation || EVP_PKEY_verify_init(operation.get()) != 1) {
+      return library_failed();
+    }
+  }
+  return out;
+}
+
+Status SignaturePublicKey::verify(std::string_view label, Pieces content, View signature) const {
+  if (!context_) {
+    return fail(ErrorCode::kInvalidArgument, "verifying a signature: no key");
+  }
+  if (context_->operation) {
+    return verify_ecdsa(context_->operation.get(), *context_->suite, label, content, signature);
+  }
+  return verify_edwards(context_->key.get(), label, content, signature);
+}
+
+Status verify_once(const Suite& suite, View public_key, std::string_view label, Pieces content,
+                   View signature) {
+  if (EcCurve::of(suite.signature) == nullptr) {
+    MLS_ASSIGN(Pkey key, import_public(suite, public_key));
+    return verify_edwards(key.get(), label, content, signature);
+  }
+  internal::ScratchKey& scratch =
+      internal::contexts().verifier[static_cast<size_t>(suite.signature)];
+  if (!scratch.context) {
+    scratch.key = empty_ec_key(suite.signature);
+    scratch.context.reset(
+        scratch.key ? EVP_PKEY_CTX_new_from_pkey(nullptr, scratch.key.get(), nullptr) : nullptr);
+    if (!scratch.context) {
+      return library_failed();
+    }
+  }
+  MLS_TRY(put_point(suite, scratch.key.get(), public_key));
+  // Once for each point: an operation may hold on to the key as it was when it began.
+  if (EVP_PKEY_verify_init(scratch.context.get()) != 1) {
+    return library_failed();
+  }
+  return verify_ecdsa(scratch.context.get(), suite, label, content, signature);
+}
+
+Result<SignatureKey> SignatureKey::import(const Suite& suite, View private_key) {
+  if (private_key.size() != suite.signature_private_key_size) {
+    return fail(ErrorCode::kInvalidKey, "importing a signature key: wrong length for the suite");
+  }
+  SignatureKey out;
+  out.suite_ = suite.id;
+  Pkey key;
+  if (const EcCurve* curve = EcCurve::of(suite.signature)) {
+    MLS_ASSIGN(out.public_key_, curve->public_point(private_key));
+    MLS_ASSIGN(key, import_private_ec(*curve, private_key, out.public_key_));
+  } else {
+    key.reset(EVP_PKEY_new_raw_private_key_ex(nullptr, edwards_name(suite.signature), nullptr,
+                                              private_key.data(), private_key.size()));
+    out.public_key_ = PublicKeyBytes::with_size(suite.signature_public_key_size);
+    size_t size = out.public_key_.size();
+    if (!key || EVP_PKEY_get_raw_public_key(key.get(), out.public_key_.data(), &size) != 1) {
+      return library_failed();
+    }
+  }
+  out.private_key_ = Secret(private_key);
+  out.context_ = std::make_shared<SignatureContext>(&suite, std::move(key));
+  return out;
+}
+
+Result<SignatureKey> SignatureKey::generate(const Suite& suite, Random& random) {
+  const EcCurve* curve = EcCurve::of(suite.signature);
+  Secret candidate = Secret::zeros(suite.signature_private_key_size);
+  // A candidate at or above the order is rare: a source that gives nothing else is broken.
+  for (int tries = 0; tries < 256; ++tries) {
+    MLS_TRY(random.fill_secret(candidate.mutable_view()));
+    if (curve != nullptr) {
+      candidate.data()[0] &= curve->first_byte_mask();
+    }
+    if (curve == nullptr || curve->is_scalar(candidate)) {
+      return import(suite, candidate);
+    }
+  }
+  return fail(ErrorCode::kCryptoFailure, "generating a signature key: the random source gives no scalar");
+}
+
+SignatureKey SignatureKey::clone() const {
+  SignatureKey copy;
+  copy.suite_ = suite_;
+  copy.private_key_ = private_key_.clone();
+  copy.public_key_ = public_key_;
+  if (context_) {
+    EVP_PKEY_up_ref(context_->key.get());
+    copy.context_ =
+        std::make_shared<SignatureContext>(context_->suite, Pkey(context_->key.get()));
+  }
+  return copy;
+}
+
+Result<Signature> SignatureKey::sign(std::string_view label, Pieces content) const {
+  if (!context_) {
+    return fail(ErrorCode::kInvalidArgument, "signing: no key");
+  }
+  const Suite& suite = *context_->suite;
+  auto signature = Signature::with_size(kMaxSignatureBytes);
+  size_t size = signature.size();
+  if (EcCurve::of(suite.signature) != nullptr) {
+    PkeyContext& operation = context_->operation;
+    if (!operation) {
+      operation.reset(EVP_PKEY_CTX_new_from_pkey(nullptr, context_->key.get(), nullptr));
+      if (!operation || EVP_PKEY_sign_init(operation.get()) != 1) {
+        operation.reset();
+        return library_failed();
+      }
+    }
+    HashValue digest = hash_sign_content(suite, label, content);
+    if (EVP_PKEY_sign(operation.get(), signature.data(), &size, digest.data(), digest.size()) != 1) {
+      return library_failed();
+    }
+  } else {
+    JoinedSignContent joined(label, content);
+    EVP_MD_CTX* context = internal::contexts().signature.get();
+    if (EVP_MD_CTX_reset(context) != 1 ||
+        EVP_DigestSignInit_ex(context, nullptr, nullptr, nullptr, nullptr, context_->key.get(),
+                              nullptr) != 1 ||
+        EVP_DigestSign(context, signature.data(), &size, joined.view().data(),
+                       joined.view().size()) != 1) {
+      return library_failed();
+    }
+  }
+  signature.resize(size);
+  return signature;
+}
+
+}  // namespace slipway::mls

@@ -1,0 +1,54 @@
+// Library contexts kept per thread, and algorithm handles kept per process. For the files of this
+// folder only: making either anew for each call costs more than most of the calls.
+#pragma once
+
+#include <openssl/bn.h>
+#include <openssl/evp.h>
+
+#include <array>
+#include <memory>
+
+#include "crypto/suite.h"
+
+namespace slipway::mls::internal {
+
+template <auto F>
+struct FreeWith {
+  template <class T>
+  void operator()(T* object) const {
+    F(object);
+  }
+};
+using MdContext = std::unique_ptr<EVP_MD_CTX, FreeWith<EVP_MD_CTX_free>>;
+using CipherContext = std::unique_ptr<EVP_CIPHER_CTX, FreeWith<EVP_CIPHER_CTX_free>>;
+using PkeyContext = std::unique_ptr<EVP_PKEY_CTX, FreeWith<EVP_PKEY_CTX_free>>;
+using Pkey = std::unique_ptr<EVP_PKEY, FreeWith<EVP_PKEY_free>>;
+using BnContext = std::unique_ptr<BN_CTX, FreeWith<BN_CTX_free>>;
+
+const EVP_MD* digest_of(KdfId algorithm);
+size_t digest_size(KdfId algorithm);
+const EVP_CIPHER* cipher_of(AeadId algorithm);
+
+// A key on one curve that takes one public point after another, and a context to verify with it.
+struct ScratchKey {
+  Pkey key;
+  PkeyContext context;
+};
+
+struct ThreadContexts {
+  ThreadContexts();
+  std::array<MdContext, 4> digest;        // by KdfId
+  MdContext signature;
+  std::array<CipherContext, 4> seal;      // by AeadId
+  std::array<CipherContext, 4> open;
+  BnContext numbers;
+  std::array<ScratchKey, 5> verifier;     // by SignatureScheme; made on first use
+  Bytes joined;                           // content that must lie in one piece to be signed
+};
+ThreadContexts& contexts();
+
+// The library refused something that cannot be refused: no memory, or a broken installation. There is
+// no state to go on with, and no answer to give that would be safe.
+[[noreturn]] void give_up(const char* what);
+
+}  // namespace slipway::mls::internal
