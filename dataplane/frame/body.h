@@ -80,7 +80,8 @@ struct NoRouteBody {
   std::uint32_t message_id = 0;
   std::uint64_t more = 0;         // further frames dropped likewise since the last notice (rate limit)
 };
-// Which instances of a service are known to the node.
+// Which instances of a service are known to the node. A reply holds as many as fit a control frame.
+inline constexpr std::size_t kMaxInstancesInReply = 960;
 struct InstancesRequestBody {
   std::uint64_t request = 0;
   Name name;                      // its id is ignored
@@ -112,6 +113,21 @@ struct PublishBody {
   std::span<const std::byte> payload;
 };
 FrameBytes encode_publish(const FrameHeader& header, const PublishBody& body);
+
+// The body of a publish with everything but its payload made ahead, for senders of many: a message then costs one
+// copy of the template and of the payload into the caller's buffer.
+class PublishTemplate {
+ public:
+  explicit PublishTemplate(const PublishBody& body);  // its payload is ignored
+  // Bytes of the whole body with a payload of this size.
+  [[nodiscard]] std::size_t body_bytes(std::size_t payload_bytes) const;
+  // Writes all that comes before the payload, which ends the body; returns where the payload goes.
+  std::byte* write_before_payload(std::byte* at, std::size_t payload_bytes) const;
+
+ private:
+  std::string head_;  // publish { header }: merges with what follows
+  std::string type_;  // the payload_type field
+};
 // The payload is a view into the frame.
 std::expected<PublishBody, std::string> decode_publish(std::span<const std::byte> frame);
 
