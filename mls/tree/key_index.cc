@@ -15,9 +15,11 @@ uint64_t process_seed() {
   return seed;
 }
 
+__extension__ using Wide = unsigned __int128;
+
 // Multiply and fold: each 8 bytes are mixed with all that came before.
 uint64_t fold(uint64_t a, uint64_t b) {
-  const auto product = static_cast<unsigned __int128>(a ^ 0x9e3779b97f4a7c15) * (b | 1);
+  const auto product = static_cast<Wide>(a ^ 0x9e3779b97f4a7c15) * (b | 1);
   return static_cast<uint64_t>(product) ^ static_cast<uint64_t>(product >> 64);
 }
 
