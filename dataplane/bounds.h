@@ -37,6 +37,25 @@ inline constexpr std::uint32_t kMaxGather = 1024;              // pieces of one 
 inline constexpr std::size_t kLinkQueueBytes = 8u << 20;       // queued towards one stream link
 inline constexpr std::size_t kNodeBudgetBytes = 256u << 20;    // held by the whole node: partial, queued, being joined
 
+inline constexpr std::uint16_t kMbufHeadroomBytes = 128;        // room before a frame: Ethernet, VLAN, IPv6, UDP, shim
+inline constexpr std::uint32_t kDefaultMbufs = 16'384;         // in each pool
+inline constexpr std::uint32_t kMinMbufs = 1'024;
+inline constexpr std::uint32_t kMaxMbufs = 4u << 20;
+
+// --- DPDK ports and datagrams -----------------------------------------------------------------------
+inline constexpr std::uint32_t kMaxPortAddresses = 8;          // of one port, its link-local one included
+inline constexpr std::uint32_t kMaxPortRoutes = 256;           // static routes of one port
+inline constexpr std::uint32_t kMaxNeighbors = 4'096;          // next hops that one port resolves
+inline constexpr std::uint16_t kMinPortMtu = 1'280;            // IPv6 asks for it
+inline constexpr std::uint16_t kMaxPortMtu = 9'600;
+inline constexpr std::size_t kMinDatagramBytes = 1'024;        // least LinkRecord::datagram_bytes
+inline constexpr std::size_t kMaxOuterPacketBytes = kMbufHeadroomBytes - kShimBytes;  // Ethernet to UDP
+inline constexpr std::uint32_t kMaxPieces = 128;               // pieces of one frame on a datagram link
+inline constexpr std::size_t kMinPieceBytes = 512;             // of a frame, except the last
+inline constexpr std::uint32_t kMaxJoins = 512;                // frames being joined by one worker
+inline constexpr std::uint32_t kMaxJoinsPerLink = 64;
+inline constexpr std::size_t kJoinBytes = 8u << 20;            // their bytes
+
 // --- time -------------------------------------------------------------------------------------------
 inline constexpr std::uint64_t kJoinDeadlineMs = 100;          // all fragments of a datagram frame
 inline constexpr std::uint64_t kPartialDeadlineMs = 10'000;    // all bytes of a frame that a stream has begun
@@ -57,6 +76,10 @@ static_assert(kCopyBytes + kFrameHeaderBytes <= kMbufDataBytes, "a copied frame 
 static_assert(kMaxControlFrameBytes + 256 <= kMaxMailBytes, "a punted frame fits one record");
 static_assert(kMaxMailBytes * 4 <= kCommandRingBytes && kMaxMailBytes * 4 <= kEventRingBytes);
 static_assert(kMaxDatagramFrameBytes <= kMaxFrameBytes);
+static_assert(kMaxPieces * kMinPieceBytes >= kMaxDatagramFrameBytes, "the smallest allowed pieces still make the largest frame");
+static_assert(kMinDatagramBytes - kShimBytes >= kMinPieceBytes + kFrameHeaderBytes);
+static_assert(kMinPieceBytes >= kFrameHeaderBytes && kMaxDatagramFrameBytes * 4 <= kJoinBytes);
+static_assert(14 + 4 + 40 + 8 <= kMaxOuterPacketBytes, "outer headers and shim fit the headroom");
 static_assert(kLinkQueueBytes < kNodeBudgetBytes);
 
 }  // namespace slipway

@@ -24,6 +24,7 @@ namespace slipway {
   X(kWrongSource, "wrong_source", "a datagram for a link, from another address than the link's", "Someone forges datagrams, or the peer moved: it must say hello again.")                  \
   X(kJoinTimeout, "join_timeout", "not all fragments of a frame came in time", "Fragments are lost on the way: look for drops on the path, or raise the MTU.")                               \
   X(kJoinConflict, "join_conflict", "fragments of one frame overlap or disagree on its length", "The sender is broken or forged.")                                                           \
+  X(kJoinDuplicate, "join_duplicate", "a fragment that had come before", "Harmless when rare: the network doubles packets; if it is much, look for a loop below IP.")\
   X(kJoinLimit, "join_limit", "too many frames or bytes are being joined", "Raise `limits.node_bytes`, or use a stream link for large frames.")                                              \
   X(kFrameShort, "frame_short", "shorter than a frame header", "The sender is no slipway, or another version.")                                                                          \
   X(kFrameVersion, "frame_version", "a frame version that this node does not know", "Upgrade the older side.")                                                                           \
