@@ -1,0 +1,36 @@
+#pragma once
+// The configuration file: YAML in, checked settings out. What is wrong is said with its line and, where there is a
+// near match, with what was probably meant. Reads the file (and what ${file:PATH} names), otherwise pure.
+
+#include <expected>
+#include <string>
+#include <string_view>
+
+#include "node/settings.h"
+
+namespace slipway {
+
+// Error: one line, "SOURCE:LINE: what is wrong; what to write".
+std::expected<NodeSettings, std::string> parse_config(std::string_view yaml, std::string_view source);
+std::expected<NodeSettings, std::string> load_config(const std::string& path);
+
+// Without a file: one socket worker, native TCP and UDP on loopback, a native Unix socket beside the control API's.
+std::string embedded_config();
+
+// What would run, in a few lines for people (`slipwayd --check`).
+std::string describe_settings(const NodeSettings& settings);
+
+// CONFIG.md.
+std::string config_reference();
+
+// Where the control API's socket is for this user when the configuration names no place.
+std::string default_api_path();
+
+std::expected<IpEndpoint, std::string> parse_ip(std::string_view text);                       // port 0
+std::expected<IpEndpoint, std::string> parse_ip_port(std::string_view text);                  // 1.2.3.4:5, [::1]:5
+std::expected<AddressPrefix, std::string> parse_address_prefix(std::string_view text);                  // 10.0.0.1/24
+std::expected<SocketAddress, std::string> parse_socket_address(std::string_view text);        // tcp://..., unix://...
+std::string ip_text(const IpEndpoint& endpoint);        // without the port
+std::string ip_port_text(const IpEndpoint& endpoint);   // with it
+
+}  // namespace slipway

@@ -1,0 +1,146 @@
+#pragma once
+// What the configuration file says, checked and with every default filled in. Plain values: any thread.
+// The keys, their types and defaults are listed in config_keys.h, from which CONFIG.md is made.
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "base/link.h"
+#include "frame/name.h"
+#include "worker/worker.h"
+
+namespace slipway {
+
+inline constexpr std::uint16_t kNativePort = 46367;  // native TCP and UDP
+inline constexpr std::uint16_t kApiPort = 46368;     // control API over TCP, when configured
+
+struct WorkerSettings {
+  std::string name;
+  WorkerKind kind = WorkerKind::kSocket;
+  std::optional<std::uint32_t> cpu;       // nothing: not pinned
+  IdlePolicy idle = IdlePolicy::kPause;  // of a poll worker
+  int line = 0;
+  friend bool operator==(const WorkerSettings& a, const WorkerSettings& b) {
+    return a.name == b.name && a.kind == b.kind && a.cpu == b.cpu && a.idle == b.idle;
+  }
+};
+
+enum class SocketKind : std::uint8_t { kTcp, kUdp, kUnix };
+
+// Where a socket listens or connects. Addresses are numeric.
+struct SocketAddress {
+  SocketKind kind = SocketKind::kTcp;
+  IpEndpoint ip;     // kTcp, kUdp
+  std::string path;  // kUnix
+
+  [[nodiscard]] std::string text() const;  // tcp://127.0.0.1:46367, unix:///run/x.sock
+  friend bool operator==(const SocketAddress&, const SocketAddress&) = default;
+};
+
+struct ListenSettings {
+  SocketAddress address;
+  std::string worker;     // empty: spread over the socket workers
+  int line = 0;
+  friend bool operator==(const ListenSettings& a, const ListenSettings& b) {
+    return a.address == b.address && a.worker == b.worker;
+  }
+};
+
+struct ConnectSettings {
+  std::string name;       // how static routes and `links` call it
+  SocketAddress address;
+  std::string port;       // udp only: the DPDK port to send through; empty: a socket
+  LinkClass link_class = LinkClass::kPeer;
+  std::string worker;
+  std::uint32_t backoff_first_ms = 100;
+  std::uint32_t backoff_max_ms = 10'000;
+  int line = 0;
+  friend bool operator==(const ConnectSettings& a, const ConnectSettings& b) {
+    return a.name == b.name && a.address == b.address && a.port == b.port && a.link_class == b.link_class &&
+           a.worker == b.worker && a.backoff_first_ms == b.backoff_first_ms && a.backoff_max_ms == b.backoff_max_ms;
+  }
+};
+
+struct AddressPrefix {
+  IpEndpoint address;       // its port is 0
+  std::uint8_t bits = 0;
+  [[nodiscard]] std::string text() const;
+  friend bool operator==(const AddressPrefix&, const AddressPrefix&) = default;
+};
+
+struct PortRouteSettings {
+  AddressPrefix to;
+  IpEndpoint via;
+  friend bool operator==(const PortRouteSettings&, const PortRouteSettings&) = default;
+};
+
+struct PortSettings {
+  std::string name;
+  std::string device;       // PCI address or vdev string
+  std::vector<AddressPrefix> addresses;
+  std::uint16_t vlan = 0;   // 0: untagged
+  std::uint16_t mtu = 1500;
+  std::uint16_t udp_port = kNativePort;
+  std::uint16_t queues = 0; // receive queues; 0: one for each poll worker
+  bool promiscuous = false;
+  std::vector<PortRouteSettings> routes;
+  int line = 0;
+  friend bool operator==(const PortSettings& a, const PortSettings& b) {
+    return a.name == b.name && a.device == b.device && a.addresses == b.addresses && a.vlan == b.vlan && a.mtu == b.mtu &&
+           a.udp_port == b.udp_port && a.queues == b.queues && a.promiscuous == b.promiscuous && a.routes == b.routes;
+  }
+};
+
+struct LimitSettings {
+  std::uint64_t node_bytes = kNodeBudgetBytes;
+  std::uint64_t link_queue_bytes = kLinkQueueBytes;
+  std::uint32_t frame_bytes = kMaxFrameBytes;
+  std::uint32_t buffers = 16'384;
+  std::uint32_t links = kMaxLinks - 1;
+  std::uint32_t half_open_links = 256;
+  std::uint32_t routes = 4'000'000;
+  std::uint32_t subscriptions_per_link = 1'000'000;
+  std::uint32_t api_connections = 64;
+  friend bool operator==(const LimitSettings&, const LimitSettings&) = default;
+};
+
+struct ApiSettings {
+  std::string unix_path;             // empty: the default place for this user
+  std::optional<IpEndpoint> tcp;
+  friend bool operator==(const ApiSettings&, const ApiSettings&) = default;
+};
+
+struct StaticRouteSettings {
+  TextName name;
+  std::string to;                    // name of a `connect` entry
+  int line = 0;
+  friend bool operator==(const StaticRouteSettings& a, const StaticRouteSettings& b) {
+    return a.name == b.name && a.to == b.to;
+  }
+};
+
+struct NodeSettings {
+  std::string source;                // file name, or "embedded default"
+  std::string node_id;               // never empty
+  bool node_id_random = false;       // not configured: another one after each start
+  std::string deployment;
+  std::string log_level = "info";
+  std::vector<WorkerSettings> workers;
+  std::vector<ListenSettings> listen;
+  std::vector<ConnectSettings> connect;
+  std::vector<PortSettings> ports;
+  LimitSettings limits;
+  bool anycast_upstream = false;     // false: nearest class first
+  bool anycast_least_loaded = false; // false: round robin
+  OverflowPolicy overflow = OverflowPolicy::kStall;
+  std::vector<StaticRouteSettings> routes;
+  ApiSettings api;
+  std::uint32_t keepalive_ms = 5'000;
+  std::uint32_t drain_ms = 10'000;
+  bool huge_pages = true;            // false: do not use them even where there are some
+  std::vector<std::string> ignored;  // keys that were accepted and do nothing here, with their lines
+};
+
+}  // namespace slipway
