@@ -18,7 +18,7 @@ inline constexpr int kAnyNuma = -1;
 struct PoolDeleter {
   void operator()(rte_mempool* pool) const;
 };
-using MbufPool = std::unique_ptr<rte_mempool, PoolDeleter>;  // freed when nobody holds an mbuf of it any more
+using MbufPool = std::unique_ptr<rte_mempool, PoolDeleter>;  // freed after all its mbufs are back
 
 // `name`: at most 25 characters, unique in the process. The error says what is short and what to raise.
 [[nodiscard]] std::expected<MbufPool, std::string> create_pool(const std::string& name, std::uint32_t mbufs, int numa = kAnyNuma);
