@@ -7,6 +7,7 @@
 // One thread at a time. In steady state (messages in order, leaf seen before) nothing allocates.
 #pragma once
 
+#include <array>
 #include <memory>
 
 #include "base/error.h"
@@ -24,6 +25,25 @@ struct MessageKey {
   uint32_t generation = 0;
 };
 
+// A message key as it is stored: 48 bytes, wiped as a Secret is.
+class StoredKey {
+ public:
+  StoredKey(const MessageKey& key);  // NOLINT: the same thing
+  ~StoredKey() { wipe(bytes_); }
+  StoredKey(StoredKey&& other) noexcept;
+  StoredKey& operator=(StoredKey&& other) noexcept;
+  StoredKey(const StoredKey&) = delete;
+  StoredKey& operator=(const StoredKey&) = delete;
+
+  uint32_t generation() const { return generation_; }
+  MessageKey load(const Suite& suite) const;
+
+ private:
+  static constexpr size_t kMaxKeyBytes = 32;
+  uint32_t generation_;
+  std::array<uint8_t, kMaxKeyBytes + kAeadNonceBytes> bytes_;
+};
+
 enum class RatchetKind : uint8_t { kHandshake = 0, kApplication = 1 };
 constexpr RatchetKind ratchet_of(ContentType type) {
   return type == ContentType::kApplication ? RatchetKind::kApplication : RatchetKind::kHandshake;
@@ -36,7 +56,7 @@ struct FoundKey {
   RatchetKind kind{};
   bool from_skipped = false;
   Secret next_secret;               // not from_skipped: ratchet secret of generation + 1
-  std::vector<MessageKey> skipped;  // generations between the ratchet and this key
+  std::vector<StoredKey> skipped;   // generations between the ratchet and this key
 };
 
 class SecretTree {
@@ -53,10 +73,10 @@ class SecretTree {
   uint32_t leaf_count() const;
 
   // Next key of the own leaf, used up at once: a failed send skips a generation, never repeats one.
-  // kInvalidSender, or kGenerationTooFarAhead after 2^32 - 1 messages.
+  // kInvalidSender (leaf out of range); kWrongState after 2^32 messages.
   Result<MessageKey> next(uint32_t leaf, RatchetKind kind);
-  // Generation that next() would give.
-  uint32_t next_generation(uint32_t leaf, RatchetKind kind) const;
+  // Generation that next() would give; 2^32 if there is none left.
+  uint64_t next_generation(uint32_t leaf, RatchetKind kind) const;
 
   // kInvalidSender (leaf out of range), kGenerationTooFarAhead, kGenerationGone.
   Result<FoundKey> find(uint32_t leaf, RatchetKind kind, uint32_t generation);
@@ -66,7 +86,8 @@ class SecretTree {
 
   size_t skipped_keys() const;  // held now, of all ratchets
 
-  // All of it; and one ratchet only, for a cheap save after a sent or received message.
+  // All of it; and one ratchet only, for a cheap save after a sent or received message. The leaf of
+  // save_ratchet must have sent. Restoring fails with kBadSnapshot.
   void save(SecretWriter& writer) const;
   static Result<SecretTree> restore(const Suite& suite, Reader& reader,
                                     const Limits& limits = kDefaultLimits);
