@@ -274,15 +274,21 @@ Status verify_once(const Suite& suite, View public_key, std::string_view label, 
 }
 
 Result<SignatureKey> SignatureKey::import(const Suite& suite, View private_key) {
-  if (private_key.size() != suite.signature_private_key_size) {
+  const EcCurve* curve = EcCurve::of(suite.signature);
+  size_t wanted = suite.signature_private_key_size;
+  if (curve != nullptr ? private_key.empty() || private_key.size() > wanted
+                       : private_key.size() != wanted) {
     return fail(ErrorCode::kInvalidKey, "importing a signature key: wrong length for the suite");
   }
   SignatureKey out;
   out.suite_ = suite.id;
+  out.private_key_ = Secret::zeros(wanted);
+  std::copy(private_key.begin(), private_key.end(),
+            out.private_key_.data() + (wanted - private_key.size()));
   Pkey key;
-  if (const EcCurve* curve = EcCurve::of(suite.signature)) {
-    MLS_ASSIGN(out.public_key_, curve->public_point(private_key));
-    MLS_ASSIGN(key, import_private_ec(*curve, private_key, out.public_key_));
+  if (curve != nullptr) {
+    MLS_ASSIGN(out.public_key_, curve->public_point(out.private_key_));
+    MLS_ASSIGN(key, import_private_ec(*curve, out.private_key_, out.public_key_));
   } else {
     key.reset(EVP_PKEY_new_raw_private_key_ex(nullptr, edwards_name(suite.signature), nullptr,
                                               private_key.data(), private_key.size()));
@@ -292,7 +298,6 @@ Result<SignatureKey> SignatureKey::import(const Suite& suite, View private_key) 
       return library_failed();
     }
   }
-  out.private_key_ = Secret(private_key);
   out.context_ = std::make_shared<SignatureContext>(&suite, std::move(key));
   return out;
 }

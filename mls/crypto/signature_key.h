@@ -42,7 +42,8 @@ class SignatureKey {
  public:
   SignatureKey() = default;  // holds nothing
   static Result<SignatureKey> generate(const Suite& suite, Random& random);
-  // Big-endian scalar of the field size, or the native seed of Ed25519 and Ed448.
+  // Big-endian scalar of the field size (leading zeros may be missing, as some peers store them), or
+  // the native seed of Ed25519 and Ed448.
   static Result<SignatureKey> import(const Suite& suite, View private_key);
 
   bool empty() const { return private_key_.empty(); }
