@@ -72,6 +72,26 @@ inline constexpr std::size_t kEventRingBytes = 4u << 20;       // a worker to th
 inline constexpr std::size_t kMaxMailBytes = 64u << 10;        // one record of either
 inline constexpr std::uint32_t kCommandsPerLoop = 256;         // commands that a worker applies between two bursts
 
+// --- one worker -------------------------------------------------------------------------------------
+inline constexpr std::uint32_t kFanoutPerLoop = 1024;          // copies of fan-outs made between two flushes
+inline constexpr std::uint32_t kMaxPendingFanouts = 256;       // frames whose fan-out goes on in a later loop
+inline constexpr std::uint32_t kHandoffRoom = 2048;            // entries kept free before streams are read again
+inline constexpr std::uint32_t kSocketBursts = 4;              // bursts taken from sockets in one loop
+inline constexpr std::uint16_t kMaxHeldFrames = 4096;          // that wait for next hops, all links
+inline constexpr std::uint16_t kMaxHeldPerLink = 64;
+inline constexpr std::uint64_t kHoldMs = 3'000;                // and how long
+inline constexpr std::size_t kEventReserveBytes = 1u << 20;    // of the event ring, for records that must not be lost
+inline constexpr std::uint32_t kPuntsPerSecond = 200'000;      // control frames of one link
+inline constexpr std::uint32_t kNoticesPerSecond = 100;        // Event::kNoRoute of one link
+inline constexpr std::uint32_t kPortPuntsPerSecond = 2'000;    // hellos and neighbour packets of one port
+inline constexpr std::uint32_t kMaxSnapBytes = 16u << 10;      // of a captured frame
+inline constexpr std::uint32_t kMaxNapUs = 250;                // longest nap of a poll worker
+inline constexpr std::uint64_t kSlowLoopUs = 1'000;            // a longer loop is counted in slow_loops
+
+static_assert(kHandoffRoom >= kFanoutPerLoop + kSocketBursts * kMaxBurst && kHandoffRoom <= kHandoffRingFrames / 2);
+static_assert(kMaxPendingFanouts >= 4 * kMaxBurst);
+static_assert(kEventReserveBytes <= kEventRingBytes / 2);
+static_assert(kMaxSnapBytes + 256 <= kMaxMailBytes);
 static_assert(kCopyBytes + kFrameHeaderBytes <= kMbufDataBytes, "a copied frame fits one mbuf");
 static_assert(kMaxControlFrameBytes + 256 <= kMaxMailBytes, "a punted frame fits one record");
 static_assert(kMaxMailBytes * 4 <= kCommandRingBytes && kMaxMailBytes * 4 <= kEventRingBytes);

@@ -54,11 +54,15 @@ namespace slipway {
   X(kSendFailed, "send_failed", "the socket refused the datagram", "See `last error` in `links`.")                                                                                       \
   X(kStopping, "stopping", "still held when the drain deadline of a stop passed", "Raise `stop.drain_ms` if receivers need longer.")
 
+// An enumerator of an enum class hides nothing, but g++ 12 says that kFrameVersion does.
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Wshadow"
 enum class DropReason : std::uint8_t {
 #define SLIPWAY_X(enumerator, name, what, advice) enumerator,
   SLIPWAY_DROP_REASONS(SLIPWAY_X)
 #undef SLIPWAY_X
 };
+#pragma GCC diagnostic pop
 
 struct DropReasonText {
   std::string_view name;

@@ -81,14 +81,6 @@ struct WorkerGroupConfig {
   Doorbell* control = nullptr;        // rung when events were posted and the control thread sleeps; may be null
 };
 
-inline constexpr std::uint32_t kPuntsPerSecond = 200'000;
-inline constexpr std::uint32_t kNoticesPerSecond = 100;
-inline constexpr std::uint32_t kMaxNapUs = 250;              // longest nap of a poll worker
-inline constexpr std::uint64_t kSlowLoopUs = 1'000;          // a longer loop is counted in slow_loops
-inline constexpr std::uint32_t kMaxHeldPerLink = 64;         // frames that wait for one next hop
-inline constexpr std::uint64_t kHoldMs = 3'000;              // and how long
-inline constexpr std::size_t kEventReserveBytes = 1u << 20;  // of the event ring, for records that must not be lost
-
 class Worker {
  public:
   Worker(const Worker&) = delete;
@@ -170,6 +162,10 @@ class WorkerGroup {
 
   std::expected<void, std::string> start();  // all; on an error none runs
   void stop();                               // all
+
+  // Waits until every running worker has begun a loop after this call: then none uses what was taken from it before
+  // (a closed port). For DpdkPort::set_quiesce. False: one did not in time.
+  bool wait_for_new_loops(std::uint64_t timeout_ms);
 
   // Frames on their way between workers now: sum(handoff_out) - sum(handoff_in), exact when no worker runs.
   [[nodiscard]] std::uint64_t in_handoff() const;
