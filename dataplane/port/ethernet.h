@@ -73,9 +73,12 @@ struct PacketHints {
 [[nodiscard]] Packet parse_packet(const EthernetPort& port, std::span<const std::byte> head, std::size_t packet_bytes,
                                   const PacketHints& hints);
 
-// Turns a request (kArp, kSolicit, kEcho4, kEcho6) that lies whole in `bytes` into its answer, in place.
-// Returns the answer's length, or 0 when there is none to give; at most bytes.size().
-[[nodiscard]] std::size_t answer_in_place(const EthernetPort& port, const Packet& packet, std::span<std::byte> bytes);
+// Turns a request (kArp, kSolicit, kEcho4, kEcho6) of `packet_bytes`, which lies whole at the begin of `bytes`, into
+// its answer, in place. Returns the answer's length, or 0 when there is none to give. An answer is at most
+// kAnswerRoomBytes longer than its request; `bytes` has that room, or there is no answer.
+inline constexpr std::size_t kAnswerRoomBytes = 8;
+[[nodiscard]] std::size_t answer_in_place(const EthernetPort& port, const Packet& packet, std::span<std::byte> bytes,
+                                          std::size_t packet_bytes);
 
 // Addresses of a kDatagram, from the packet that parse_packet saw. Ports in host order.
 [[nodiscard]] IpEndpoint packet_source(const Packet& packet, const std::byte* bytes);

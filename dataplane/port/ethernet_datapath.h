@@ -68,9 +68,10 @@ static_assert(kMaxCutPackets <= kMaxPieces);
 }
 
 // Makes the packets of one copy of `frame` for `link` (kUp, its next hop resolved, frame not above
-// max_frame_bytes) into `out`, which has room for packets_of_frame(). Takes over one reference of `frame`; other
-// references may exist, the bytes are then shared or copied, never written. Returns how many packets, or 0 when
-// the pool is empty (nothing was made, the reference is freed: DropReason::kNoBuffer).
+// max_frame_bytes) into `out`, which has room for packets_of_frame(). Takes over one reference of `frame` (of each
+// of its segments: rte_pktmbuf_refcnt_update); other references may exist, the bytes are then shared or copied, never
+// written. Returns how many packets, or 0 when the pool is empty (nothing was made, the reference is freed:
+// DropReason::kNoBuffer). UDP source ports carry entropy: peers must not check them.
 //
 // An unshared frame that fits one packet gets its headers in its own headroom; a shared one up to kCopyBytes of
 // body is copied, above that a header mbuf is chained before it; what must be cut is copied piece by piece.

@@ -3,6 +3,7 @@
 // are in frame/joiner.h. Called by the owning worker only.
 
 #include <cstdint>
+#include <memory>
 #include <vector>
 
 #include "base/counters.h"
@@ -36,15 +37,14 @@ class MbufJoiner {
   [[nodiscard]] std::uint32_t frames() const { return joiner_.frames(); }
 
  private:
-  struct Held {
-    rte_mbuf* first = nullptr;
-    rte_mbuf* last = nullptr;  // last segment
-  };
-  void insert(const JoinResult& at, const Shim& shim, rte_mbuf* piece);
   void free_slot(std::uint32_t slot);
+  void drop_gone(const Joiner::Gone& gone, DropReason reason, WorkerCounters& counters, LinkCounters& link_counters);
 
   Joiner joiner_;
-  std::vector<Held> held_;
+  std::unique_ptr<rte_mbuf*[]> pieces_;      // kMaxPieces for each slot, in the order of their offsets
+  std::vector<std::uint8_t> piece_count_;    // of each slot
+  std::size_t bytes_seen_ = 0;               // what of joiner_.bytes() is in partial_bytes
 };
+static_assert(kMaxPieces < 256);
 
 }  // namespace slipway
