@@ -17,9 +17,11 @@
 #include <utility>
 #include <vector>
 
+#include "port/dpdk_probe.h"
 #include "port/ethernet.h"
 
 struct rte_mempool;
+struct rte_eth_dev_info;
 
 namespace slipway {
 
@@ -72,7 +74,7 @@ class DpdkPort {
   DpdkPort& operator=(const DpdkPort&) = delete;
   ~DpdkPort();  // no worker uses the port any more
 
-  [[nodiscard]] int numa() const;               // of the device; kAnyNuma when it has none
+  [[nodiscard]] int numa() const;               // of the device; kAnyNuma (pool.h) when it has none
   [[nodiscard]] std::uint16_t max_rx_queues() const;
   [[nodiscard]] std::uint16_t max_tx_queues() const;
 
@@ -105,11 +107,17 @@ class DpdkPort {
   DpdkPort(std::uint16_t number, DpdkPortConfig config);
   std::expected<void, std::string> probe();
   std::expected<void, std::string> configure();
+  std::expected<void, std::string> set_up_queues();
   std::expected<void, std::string> go();
-  void take_down(bool remove);
-  void read_link();
-  void filter_multicast();
+  void fill_identity();
+  void choose_offloads();
+  std::string failed(std::string_view doing, int error) const;
+  PortEvent put_out_of_service();
+  PortEvent reset();
+  void rest();
   [[nodiscard]] bool lost() const;
+  [[nodiscard]] PortLink read_link() const;
+  void filter_multicast();
 
   std::uint16_t number_;
   DpdkPortConfig config_;
@@ -117,6 +125,8 @@ class DpdkPort {
   PortState state_;
   std::function<bool()> quiesce_;
   rte_mempool* pool_ = nullptr;
+  ProbedDevice device_;
+  std::unique_ptr<rte_eth_dev_info> info_;
   std::string driver_;
   std::string last_error_;
   std::string kernel_interface_;      // of a vdev that sits on one
