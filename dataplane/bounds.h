@@ -27,6 +27,7 @@ inline constexpr std::uint32_t kHousekeepingLoops = 256;       // loops between 
 // --- routes -----------------------------------------------------------------------------------------
 inline constexpr std::uint32_t kDefaultMaxRoutes = 4u << 20;   // subscriptions that the node holds
 inline constexpr std::uint32_t kMaxMaxRoutes = 64u << 20;      // what it can be set to
+inline constexpr std::uint32_t kDefaultLinkSubscriptions = 1u << 20;  // held by one link
 inline constexpr std::uint32_t kLeastLoadedWindow = 16;        // links that one least-loaded choice compares
 
 // --- buffers ----------------------------------------------------------------------------------------

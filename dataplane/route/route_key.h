@@ -5,6 +5,7 @@
 // Pure functions: any thread. The secret is made once a node and shared by all its tables.
 
 #include <array>
+#include <bit>
 #include <cstddef>
 #include <cstdint>
 #include <span>
@@ -44,12 +45,10 @@ struct BucketRange {
   std::uint32_t high_mask = 0;
 
   static constexpr BucketRange of(std::uint32_t buckets) {
-    std::uint32_t mask = 1;
-    while (mask < buckets) {
-      mask <<= 1;
-    }
-    return {buckets, mask - 1};
+    return {buckets, std::bit_ceil(buckets) - 1};
   }
+  // The bucket whose names the next new bucket takes over in part.
+  [[nodiscard]] constexpr std::uint32_t next_split() const { return buckets - std::bit_floor(buckets); }
   [[nodiscard]] constexpr std::uint32_t at(std::uint32_t hash) const {
     const std::uint32_t high = hash & high_mask;
     return high < buckets ? high : hash & high_mask >> 1;

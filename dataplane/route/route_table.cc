@@ -4,7 +4,6 @@
 #include <fmt/format.h>
 #include <sys/mman.h>
 
-#include <algorithm>
 #include <cerrno>
 #include <cstring>
 
@@ -84,10 +83,7 @@ std::expected<RouteTable, std::string> RouteTable::create(const RouteSecret& sec
   RouteTable table;
   table.secret_ = secret;
   table.range_ = BucketRange::of(kFirstBuckets);
-  // The control thread fills buckets to about nine tenths; a third more is room for uneven growth. A group needs
-  // two members, and each further line sixteen more: one line a name is more than names can need.
-  table.limits_.buckets = std::max(kFirstBuckets, max_names / kSlots + max_names / (kSlots * 3) + 1);
-  table.limits_.lines = std::max(max_names, 64u);
+  table.limits_ = limits_for(max_names);
   const std::size_t bucket_bytes = round_up(std::size_t{table.limits_.buckets} * sizeof(Bucket));
   const std::size_t line_bytes = round_up(std::size_t{table.limits_.lines} * sizeof(Line));
   table.buckets_ = reinterpret_cast<Bucket*>(reserve(bucket_bytes));

@@ -129,6 +129,12 @@ class RouteTable {
   // Call it before posting an update that reaches there. The error leaves the table as it was.
   std::expected<void, std::string> extend(const TableExtent& extent);
   [[nodiscard]] TableExtent limits() const { return limits_; }
+  // What a table for so many names may grow to. The control thread fills buckets to nine tenths; a third more than
+  // full buckets is room for that and for uneven growth. A group needs two members, and each line of its tree
+  // sixteen more: one line a name is more than names can need.
+  static constexpr TableExtent limits_for(std::uint32_t max_names) {
+    return {max_names / kSlots + max_names / (kSlots * 3) + kFirstBuckets, max_names + kFirstBuckets};
+  }
 
   // Owning worker, between two bursts (or the control thread before the worker starts). O(1): at most two
   // lines for a name, seven words for a group.
