@@ -43,8 +43,6 @@ std::string text_of(pbf_reader& field, std::size_t limit, std::string_view what)
   return std::string(view);
 }
 
-std::string opaque_of(pbf_reader& field) { return std::string(view_of(field)); }
-
 template <class T>
 T number_of(pbf_reader& field, std::string_view what) {
   const std::uint64_t value = field.get_uint64();
@@ -71,7 +69,12 @@ Name name_of(pbf_reader& field) {
   return load_name(reinterpret_cast<const std::byte*>(view.data()));
 }
 
-void read_string_name(pbf_reader name, std::array<std::string, 3>* text) {
+// Owned text is checked, a view is not.
+void take_text(pbf_reader& field, std::string_view what, std::string* text) { *text = text_of(field, kMaxComponentBytes, what); }
+void take_text(pbf_reader& field, std::string_view, std::string_view* text) { *text = view_of(field); }
+
+template <class Text>
+void read_string_name(pbf_reader name, std::array<Text, 3>* text) {
   while (name.next()) {
     if (name.tag_and_type() != tag_and_type(body_field::kStrName, kBytes)) {
       name.skip();
@@ -81,7 +84,7 @@ void read_string_name(pbf_reader name, std::array<std::string, 3>* text) {
     while (parts.next()) {
       const auto index = parts.tag() - body_field::kStrComponent;
       if (index < text->size() && parts.wire_type() == kBytes) {
-        (*text)[index] = text_of(parts, kMaxComponentBytes, "name component");
+        take_text(parts, "name component", &(*text)[index]);
       } else {
         parts.skip();
       }
@@ -100,7 +103,7 @@ void read_header(pbf_reader header, Body* body) {
         read_string_name(pbf_reader(header.get_view()), &body->destination_text);
         break;
       case tag_and_type(body_field::kIdentity, kBytes):
-        body->identity = opaque_of(header);
+        body->identity = view_of(header);
         break;
       case tag_and_type(body_field::kVersion, kBytes):
         if constexpr (requires { body->version; }) {
@@ -399,11 +402,12 @@ LinkBody read_link(pbf_reader message) {
   return std::move(*body);
 }
 
-void read_app_payload(pbf_reader fields, PublishBody* body) {
+template <class Body>
+void read_app_payload(pbf_reader fields, Body* body) {
   while (fields.next()) {
     switch (fields.tag_and_type()) {
       case tag_and_type(body_field::kPayloadType, kBytes):
-        body->payload_type = text_of(fields, kMaxComponentBytes, "payload type");
+        take_text(fields, "payload type", &body->payload_type);
         break;
       case tag_and_type(body_field::kBlob, kBytes): {
         const auto view = view_of(fields);
@@ -416,8 +420,9 @@ void read_app_payload(pbf_reader fields, PublishBody* body) {
   }
 }
 
-PublishBody read_publish(pbf_reader message) {
-  PublishBody body;
+template <class Body>
+Body read_publish(pbf_reader message) {
+  Body body;
   while (message.next()) {
     if (message.tag_and_type() != tag_and_type(body_field::kPublish, kBytes)) {
       message.skip();
@@ -483,7 +488,11 @@ std::expected<LinkBody, std::string> decode_link(std::span<const std::byte> fram
 }
 
 std::expected<PublishBody, std::string> decode_publish(std::span<const std::byte> frame) {
-  return decode(frame, kMaxFrameBytes, "publish", read_publish);
+  return decode(frame, kMaxFrameBytes, "publish", read_publish<PublishBody>);
+}
+
+std::expected<PublishView, std::string> view_publish(std::span<const std::byte> frame) {
+  return decode(frame, kMaxFrameBytes, "publish", read_publish<PublishView>);
 }
 
 }  // namespace slipway

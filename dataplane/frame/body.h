@@ -12,6 +12,7 @@
 #include <expected>
 #include <span>
 #include <string>
+#include <string_view>
 #include <variant>
 #include <vector>
 
@@ -113,6 +114,16 @@ struct PublishBody {
   std::span<const std::byte> payload;
 };
 FrameBytes encode_publish(const FrameHeader& header, const PublishBody& body);
+
+// The same without a copy: everything is a view into the frame. Text is not checked to be UTF-8.
+struct PublishView {
+  std::array<std::string_view, 3> destination_text;
+  std::array<std::string_view, 3> source_text;
+  std::string_view identity;
+  std::string_view payload_type;
+  std::span<const std::byte> payload;
+};
+std::expected<PublishView, std::string> view_publish(std::span<const std::byte> frame);
 
 // The body of a publish with everything but its payload made ahead, for senders of many: a message then costs one
 // copy of the template and of the payload into the caller's buffer.

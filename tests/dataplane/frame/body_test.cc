@@ -175,6 +175,13 @@ TEST(Body, PublishOfEverySizeOfLength) {
     ASSERT_EQ(back->payload.size(), bytes);
     EXPECT_EQ(std::memcmp(back->payload.data(), payload.data(), bytes), 0);
     EXPECT_GE(back->payload.data(), frame.data());  // a view into the frame
+    const auto view = view_publish(frame);
+    ASSERT_TRUE(view) << view.error();
+    EXPECT_EQ(view->payload.data(), back->payload.data());
+    EXPECT_EQ(view->payload.size(), bytes);
+    EXPECT_EQ(view->payload_type, "text/plain");
+    EXPECT_EQ(view->destination_text[2], "s");
+    EXPECT_EQ(view->identity, "me");
   }
 }
 
@@ -243,6 +250,7 @@ TEST(Body, MutationsNeverEscape) {
     (void)decode_subscription_ack(exact);
     (void)decode_link(exact);
     (void)decode_publish(exact);
+    (void)view_publish(exact);
   };
   std::size_t tried = 0;
   std::mt19937_64 random(20260101);
