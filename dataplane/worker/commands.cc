@@ -83,7 +83,7 @@ void set_link(WorkerCore& w, const LinkRecord& record) {
 }
 
 // Bytes into a chain of mbufs of this worker's pool, the first with the length prefix that streams send.
-rte_mbuf* make_frame(WorkerCore& w, std::span<const std::byte> bytes) {
+rte_mbuf* frame_of_bytes(WorkerCore& w, std::span<const std::byte> bytes) {
   rte_mbuf* first = nullptr;
   rte_mbuf* last = nullptr;
   for (std::size_t done = 0; done < bytes.size() || first == nullptr;) {
@@ -114,15 +114,14 @@ void inject_frame(WorkerCore& w, std::span<const std::byte> record) {
   assert(bytes.size() >= kFrameHeaderBytes);
   w.counters.injected.add(1);
   const LinkIndex link = inject.link < kMaxLinks ? inject.link : kNoLink;
-  rte_mbuf* frame = make_frame(w, bytes);
+  rte_mbuf* frame = frame_of_bytes(w, bytes);
   if (frame == nullptr || !is_current(w, link, inject.generation)) {
     const auto reason = frame == nullptr ? DropReason::kNoBuffer : DropReason::kLinkGone;
     drop_frame(w, link, reason, frame);  // freeing nothing is allowed
     return;
   }
-  const auto length = static_cast<std::uint32_t>(bytes.size());
-  frame_meta(frame) = {.frame_bytes = length, .injected = true};
-  store_le(rte_pktmbuf_mtod(frame, std::byte*) - kStreamPrefixBytes, length);
+  make_frame(frame, kNoLink, false);
+  frame_meta(frame).injected = true;
   w.counters.forwarded.add(1);
   w.counters.copies_made.add(1);
   send_injected(w, link, frame);
@@ -134,7 +133,7 @@ void inject_packet(WorkerCore& w, std::span<const std::byte> record) {
   if (slot == LinkHot::kNoSlot) {
     return;
   }
-  if (rte_mbuf* packet = make_frame(w, record.subspan(sizeof inject)); packet != nullptr) {
+  if (rte_mbuf* packet = frame_of_bytes(w, record.subspan(sizeof inject)); packet != nullptr) {
     send_packet(w, *w.ports[slot], packet);
   }
 }

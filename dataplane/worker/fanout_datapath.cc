@@ -91,7 +91,7 @@ void lose_waiting(WorkerCore& w, rte_mbuf* frame, DropReason reason) {
 
 // Routes may have changed since the last part: the name is looked up again. True when the job is done.
 bool advance(WorkerCore& w, PendingFanout& job) {
-  const std::byte* f = frame_bytes(job.frame);
+  const std::byte* f = data_of(job.frame);
   const RouteMatch match = w.table->lookup_one(load_name(f + frame_offset::kDestination));
   if (frame_fanout(f) == 1) {  // it waited for its order's sake
     const AnycastRules& rules = w.links[job.in_link].link_class == LinkClass::kPeer ? w.rules_from_peer : w.rules;

@@ -43,7 +43,7 @@ inline bool plain_publish(const std::byte* f, std::uint32_t first_bytes) {
 void take_publishes(WorkerCore& w, std::span<rte_mbuf* const> frames, Publishes& p) {
   p.count = 0;
   for (rte_mbuf* m : frames) {
-    std::byte* f = frame_bytes(m);
+    std::byte* f = data_of(m);
     const LinkIndex in_link = frame_meta(m).in_link;
     const LinkState state = w.links[in_link].state;
     // A link that is closing is still read to its end; nothing is sent to it.

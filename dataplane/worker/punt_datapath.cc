@@ -84,7 +84,7 @@ bool tell_if_room(WorkerCore& w, Event event, std::span<const std::byte> record,
 void punt_or_drop(WorkerCore& w, rte_mbuf* frame) {
   const LinkIndex in_link = frame_meta(frame).in_link;
   const LinkState state = w.links[in_link].state;
-  const std::byte* f = frame_bytes(frame);
+  const std::byte* f = data_of(frame);
   const FrameFault fault = check_frame({f, rte_pktmbuf_data_len(frame)});
   if (fault != FrameFault::kNone) {
     drop_frame(w, in_link, reason_of(fault), frame);
@@ -109,13 +109,13 @@ void punt_or_drop(WorkerCore& w, rte_mbuf* frame) {
     }
     return;
   }
-  set_frame_hop_limit(frame_bytes(frame), static_cast<std::uint8_t>(hops - 1));
+  set_frame_hop_limit(data_of(frame), static_cast<std::uint8_t>(hops - 1));
   punt_frame(w, in_link, frame);
 }
 
 void drop_unmatched(WorkerCore& w, LinkIndex in_link, DropReason reason, rte_mbuf* frame) {
   constexpr std::uint8_t kSessionAck = 2;  // upstream's session message type of an acknowledgement
-  const std::byte* f = frame_bytes(frame);
+  const std::byte* f = data_of(frame);
   const LinkHot& in = w.links[in_link];
   const bool acknowledgement = load_le<std::uint8_t>(f + frame_offset::kSessionMessageType) == kSessionAck;
   if (in.native && !acknowledgement && w.sides[in_link].notices.take(w.now_ms, w.notices_per_second, kNoticeBurst)) {

@@ -27,7 +27,7 @@ bool matches(const Watch& watch, rte_mbuf* frame) {
   if (!whole_header) {
     return filter.kind == 0 && !filter.match_name;
   }
-  const std::byte* f = frame_bytes(frame);
+  const std::byte* f = data_of(frame);
   if (filter.kind != 0 && filter.kind != frame_kind(f)) {
     return false;
   }
@@ -41,10 +41,10 @@ bool matches(const Watch& watch, rte_mbuf* frame) {
 // Which links the tables offer, by class, before one is chosen.
 void note_candidates(WorkerCore& w, rte_mbuf* frame, Traced& traced) {
   if (rte_pktmbuf_data_len(frame) < kFrameHeaderBytes ||
-      frame_kind(frame_bytes(frame)) != static_cast<std::uint8_t>(FrameKind::kPublish)) {
+      frame_kind(data_of(frame)) != static_cast<std::uint8_t>(FrameKind::kPublish)) {
     return;
   }
-  const RouteMatch match = w.table->lookup_one(load_name(frame_bytes(frame) + frame_offset::kDestination));
+  const RouteMatch match = w.table->lookup_one(load_name(data_of(frame) + frame_offset::kDestination));
   for (std::size_t c = 0; c < kLinkClasses && match.found(); ++c) {
     traced.candidates[c] = w.table->link_count(match, class_bit(static_cast<LinkClass>(c)));
   }
@@ -85,7 +85,7 @@ void watch_before(WorkerCore& w, rte_mbuf* frame, WatchNote& note) {
                  .punted = false,
                  .drop_reason = kNotDropped};
   note.header.fill(std::byte{0});
-  std::memcpy(note.header.data(), frame_bytes(frame), std::min<std::size_t>(rte_pktmbuf_data_len(frame), kFrameHeaderBytes));
+  std::memcpy(note.header.data(), data_of(frame), std::min<std::size_t>(rte_pktmbuf_data_len(frame), kFrameHeaderBytes));
   if (note.trace) {
     note_candidates(w, frame, note.traced);
   }

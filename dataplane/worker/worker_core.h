@@ -10,10 +10,7 @@
 #include <thread>
 #include <vector>
 
-#include <rte_mbuf.h>
-
 #include "base/counters.h"
-#include "base/frame_meta.h"
 #include "base/link.h"
 #include "base/mail.h"
 #include "base/messages.h"
@@ -21,6 +18,7 @@
 #include "port/budget.h"
 #include "port/congestion.h"
 #include "port/ethernet_datapath.h"
+#include "port/mbuf.h"
 #include "port/socket_engine.h"
 #include "route/route_table.h"
 #include "worker/handoff_ring.h"
@@ -220,7 +218,4 @@ inline void count_dropped_copy(WorkerCore& w, LinkIndex to, DropReason reason) {
   w.counters.dropped_copies.add(1);
   w.link_counters[to].drops[static_cast<std::size_t>(reason)].add(1);
 }
-inline FrameMeta& frame_meta(rte_mbuf* frame) { return *static_cast<FrameMeta*>(rte_mbuf_to_priv(frame)); }
-inline std::byte* frame_bytes(rte_mbuf* frame) { return rte_pktmbuf_mtod(frame, std::byte*); }
-
 }  // namespace slipway
