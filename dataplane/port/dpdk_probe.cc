@@ -1,6 +1,7 @@
 #include "port/dpdk_probe.h"
 
 #include <fmt/format.h>
+#include <net/if.h>
 #include <rte_dev.h>
 #include <rte_errno.h>
 #include <rte_ethdev.h>
@@ -111,7 +112,7 @@ std::expected<ProbedDevice, std::string> probe_device(const std::string& device)
       return std::unexpected(checked.error());
     }
   } else if (const std::string interface = kernel_interface_of(device);
-             !interface.empty() && !fs::exists(fs::path("/sys/class/net") / interface)) {
+             !interface.empty() && if_nametoindex(interface.c_str()) == 0) {
     return std::unexpected(fmt::format("There is no network interface {} for `{}`; `ip link` shows what there is.", interface, device));
   }
   (void)take_dpdk_error();
