@@ -1,5 +1,4 @@
 #include <rte_ether.h>
-#include <rte_ip.h>
 
 #include <cstring>
 
@@ -42,13 +41,10 @@ bool chain_sum_good(rte_mbuf* mbuf, const Packet& packet) {
   const std::uint32_t udp_bytes = packet.payload_bytes + 8u;
   std::uint16_t sent;
   std::memcpy(&sent, bytes + packet.l4_offset + 6, sizeof sent);
-  std::uint16_t sum = 0;
   if (sent == 0) {
     return true;  // parse_packet lets only IPv4 have none
   }
-  if (rte_raw_cksum_mbuf(mbuf, packet.l4_offset, udp_bytes, &sum) != 0) {
-    return false;
-  }
+  const std::uint64_t sum = sum_chain(mbuf, packet.l4_offset, udp_bytes);
   return fold(pseudo_sum(bytes + packet.ip_offset, packet.ipv6, wire::kUdp, udp_bytes) + sum) == 0xFFFF;
 }
 

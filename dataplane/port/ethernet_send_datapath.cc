@@ -1,5 +1,3 @@
-#include <rte_ip.h>
-
 #include <cstring>
 
 #include "port/ethernet_datapath.h"
@@ -53,9 +51,7 @@ void finish_ipv6(const EthernetPort& port, rte_mbuf* mbuf, std::byte* ip, std::b
     std::memcpy(udp + 6, &sum, sizeof sum);
     return;
   }
-  std::uint16_t sum = 0;
-  rte_raw_cksum_mbuf(mbuf, static_cast<std::uint32_t>(udp - data_of(mbuf)), udp_bytes, &sum);
-  write_udp_checksum(udp, pseudo + sum);
+  write_udp_checksum(udp, pseudo + sum_chain(mbuf, static_cast<std::uint32_t>(udp - data_of(mbuf)), udp_bytes));
 }
 
 // Puts outer headers and shim before what the mbuf holds: a piece of the frame, or all of it.
