@@ -36,6 +36,7 @@ Status aead_seal(const Suite& suite, View key, View nonce, std::initializer_list
          EVP_CIPHER_CTX_ctrl(context, EVP_CTRL_AEAD_GET_TAG, kAeadTagBytes, tag) == 1;
   if (!good) {
     wipe(out);
+    internal::forget_library_errors();
     return fail(ErrorCode::kCryptoFailure, "sealing: the library refused");
   }
   return {};
@@ -66,6 +67,7 @@ Status aead_open(const Suite& suite, View key, View nonce, std::initializer_list
   uint8_t nothing[kAeadTagBytes];
   if (!good || EVP_DecryptFinal_ex(context, nothing, &written) != 1) {
     wipe(out);
+    internal::forget_library_errors();
     return fail(ErrorCode::kDecryptionFailed, "opening a ciphertext: wrong key, or forged");
   }
   return {};

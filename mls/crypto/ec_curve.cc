@@ -11,9 +11,11 @@ using Point = std::unique_ptr<EC_POINT, FreeWith<EC_POINT_clear_free>>;
 using Number = std::unique_ptr<BIGNUM, FreeWith<BN_clear_free>>;
 
 std::unexpected<Error> bad_point() {
+  forget_library_errors();
   return fail(ErrorCode::kInvalidKey, "reading a NIST public key: not an uncompressed point of the curve");
 }
 std::unexpected<Error> library_failed() {
+  forget_library_errors();
   return fail(ErrorCode::kCryptoFailure, "multiplying on a NIST curve: the library refused");
 }
 

@@ -13,6 +13,7 @@ using internal::EcCurve;
 const char* x_curve_name(KemId kem) { return kem == KemId::kX25519 ? "X25519" : "X448"; }
 
 std::unexpected<Error> bad_public_key() {
+  internal::forget_library_errors();
   return fail(ErrorCode::kInvalidKey, "using a KEM public key: wrong length, or of small order");
 }
 
@@ -46,6 +47,7 @@ Result<KemKey> KemKey::import(const Suite& suite, View private_key) {
     size_t size = key.public_key_.size();
     if (!key.key_ ||
         EVP_PKEY_get_raw_public_key(key.key_.get(), key.public_key_.data(), &size) != 1) {
+      internal::forget_library_errors();
       return fail(ErrorCode::kCryptoFailure, "importing a KEM private key: the library refused");
     }
   }
@@ -116,6 +118,7 @@ Result<Secret> KemKey::dh(const Suite& suite, View peer) const {
   size_t size = out.size();
   if (!peer_key || !context || EVP_PKEY_derive_init(context.get()) != 1 ||
       EVP_PKEY_derive_set_peer_ex(context.get(), peer_key.get(), 0) != 1) {
+    internal::forget_library_errors();
     return fail(ErrorCode::kCryptoFailure, "computing a DH: the library refused");
   }
   // Fails on an all-zero result, and on nothing else that a peer can bring about.

@@ -4,6 +4,8 @@
 
 #include <climits>
 
+#include "crypto/thread_contexts.h"
+
 namespace slipway::mls {
 namespace {
 
@@ -15,6 +17,7 @@ class SystemRandom final : public Random {
  private:
   static Status fill(MutableView out, int (*source)(unsigned char*, int)) {
     if (out.size() > INT_MAX || source(out.data(), static_cast<int>(out.size())) != 1) {
+      internal::forget_library_errors();
       return fail(ErrorCode::kCryptoFailure, "drawing random bytes: the system's source failed");
     }
     return {};

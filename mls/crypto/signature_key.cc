@@ -27,12 +27,15 @@ constexpr std::string_view kPrefix = "MLS 1.0 ";
 constexpr size_t kKeptJoinedBytes = size_t{64} << 10;
 
 std::unexpected<Error> library_failed() {
+  internal::forget_library_errors();
   return fail(ErrorCode::kCryptoFailure, "using a signature key: the library refused");
 }
 std::unexpected<Error> bad_public_key() {
+  internal::forget_library_errors();
   return fail(ErrorCode::kInvalidKey, "reading a signature key: wrong length, or of small order");
 }
 std::unexpected<Error> bad_signature() {
+  internal::forget_library_errors();
   return fail(ErrorCode::kBadSignature, "verifying a signature: it does not fit key and content");
 }
 
@@ -155,6 +158,7 @@ Pkey empty_ec_key(SignatureScheme scheme) {
 Status put_point(const Suite& suite, EVP_PKEY* key, View point) {
   if (point.size() != suite.signature_public_key_size || point[0] != 0x04 ||
       EVP_PKEY_set1_encoded_public_key(key, point.data(), point.size()) != 1) {
+    internal::forget_library_errors();
     return fail(ErrorCode::kInvalidKey,
                 "reading a signature key: not an uncompressed point of the curve");
   }

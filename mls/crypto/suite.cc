@@ -1,5 +1,7 @@
 #include "crypto/suite.h"
 
+#include <openssl/err.h>
+
 #include <cstdio>
 #include <cstdlib>
 
@@ -13,6 +15,8 @@ void give_up(const char* what) {
   std::fprintf(stderr, "mls: %s failed: out of memory, or the cryptographic library is broken\n", what);
   std::abort();
 }
+
+void forget_library_errors() { ERR_clear_error(); }
 
 namespace {
 

@@ -47,6 +47,10 @@ struct ThreadContexts {
 };
 ThreadContexts& contexts();
 
+// To be called where a library call has failed. The library keeps its errors in a queue per thread, and
+// whoever asks a TLS connection next on this thread would take ours for its own.
+void forget_library_errors();
+
 // The library refused something that cannot be refused: no memory, or a broken installation. There is
 // no state to go on with, and no answer to give that would be safe.
 [[noreturn]] void give_up(const char* what);

@@ -6,6 +6,8 @@
 
 namespace slipway::mls {
 
+// All of a message, owned. What it holds is bounded as it is read; its size as a whole is peek_message's
+// to check.
 struct MlsMessage {
   ProtocolVersion version = ProtocolVersion::kMls10;
   std::variant<PublicMessage, PrivateMessage, Welcome, GroupInfo, KeyPackage> body;

@@ -1,5 +1,6 @@
 // Keys: every suite with itself, and every kind of bad key.
 #include <gtest/gtest.h>
+#include <openssl/err.h>
 
 #include "crypto/hpke.h"
 #include "crypto/signature_key.h"
@@ -10,6 +11,7 @@ namespace {
 template <class R>
 void expect_code(const R& result, ErrorCode code) {
   ASSERT_FALSE(result);
+  EXPECT_EQ(ERR_peek_error(), 0u) << "left for a TLS connection on this thread to trip over";
   EXPECT_EQ(result.error().code, code) << result.error().text;
 }
 
