@@ -60,15 +60,24 @@ Result<Secret> kem_decap(const Suite& suite, const KemKey& key, View enc) {
   return extract_and_expand(suite, dh, enc, key.public_key());
 }
 
-HpkeContext hpke_key_schedule(const Suite& suite, View shared_secret, View info) {
-  View id = suite.hpke_suite_id;
-  Secret info_hash = labeled_extract(suite.kdf, id, {}, "info_hash", info);
-  std::array<uint8_t, 1 + 2 * kMaxHashBytes> context{};  // mode 0 in front
-  size_t hash_size = suite.hash_size;
+namespace {
+
+// key_schedule_context: mode 0, hash of the empty psk_id, hash of the info.
+InlineBytes<1 + 2 * kMaxHashBytes> key_schedule_context(const Suite& suite, View info) {
+  Secret info_hash = labeled_extract(suite.kdf, suite.hpke_suite_id, {}, "info_hash", info);
+  const size_t hash_size = suite.hash_size;
+  auto context = InlineBytes<1 + 2 * kMaxHashBytes>::with_size(1 + 2 * hash_size);
   std::copy_n(View(suite.hpke_psk_id_hash).data(), hash_size, context.data() + 1);
   std::copy_n(info_hash.data(), hash_size, context.data() + 1 + hash_size);
-  View ks_context(context.data(), 1 + 2 * hash_size);
+  return context;
+}
 
+}  // namespace
+
+HpkeContext hpke_key_schedule(const Suite& suite, View shared_secret, View info) {
+  View id = suite.hpke_suite_id;
+  const auto ks_context = key_schedule_context(suite, info);
+  const size_t hash_size = suite.hash_size;
   Secret secret = labeled_extract(suite.kdf, id, shared_secret, "secret", {});
   HpkeContext out;
   out.key = labeled_expand(suite.kdf, id, secret, "key", {ks_context}, suite.aead_key_size);
@@ -119,7 +128,26 @@ Result<Secret> hpke_export_from(const Suite& suite, const KemKey& key, View enc,
 
 Result<HpkeSealed> encrypt_with_label(const Suite& suite, View public_key, std::string_view label,
                                       View context, View plaintext, Random& random) {
-  return hpke_seal(suite, public_key, encrypt_context(label, context), {}, plaintext, random);
+  return LabelSealer(suite, label, context).seal(public_key, plaintext, random);
+}
+
+LabelSealer::LabelSealer(const Suite& suite, std::string_view label, View context)
+    : suite_(&suite),
+      key_schedule_context_(key_schedule_context(suite, encrypt_context(label, context))) {}
+
+Result<HpkeSealed> LabelSealer::seal(View public_key, View plaintext, Random& random) const {
+  const Suite& suite = *suite_;
+  View id = suite.hpke_suite_id;
+  MLS_ASSIGN(Encapsulated encapsulated, kem_encap(suite, public_key, random));
+  Secret secret = labeled_extract(suite.kdf, id, encapsulated.shared_secret, "secret", {});
+  View context = key_schedule_context_;
+  Secret key = labeled_expand(suite.kdf, id, secret, "key", {context}, suite.aead_key_size);
+  Secret nonce = labeled_expand(suite.kdf, id, secret, "base_nonce", {context}, kAeadNonceBytes);
+  HpkeSealed sealed;
+  sealed.enc = to_bytes(encapsulated.enc);
+  sealed.ciphertext.resize(plaintext.size() + kAeadTagBytes);
+  MLS_TRY(aead_seal(suite, key, nonce, {View{}}, plaintext, sealed.ciphertext));
+  return sealed;
 }
 
 Result<SecretBytes> decrypt_with_label(const Suite& suite, const KemKey& key, std::string_view label,

@@ -49,6 +49,17 @@ Result<Secret> hpke_export_from(const Suite& suite, const KemKey& key, View enc,
 // `label` without the "MLS 1.0 " that goes in front of it.
 Result<HpkeSealed> encrypt_with_label(const Suite& suite, View public_key, std::string_view label,
                                       View context, View plaintext, Random& random);
+// EncryptWithLabel to many recipients under one label and context: hashes the context once, which matters
+// where it is a GroupInfo of a megabyte. Any thread; several threads may use one object if `random` allows.
+class LabelSealer {
+ public:
+  LabelSealer(const Suite& suite, std::string_view label, View context);
+  Result<HpkeSealed> seal(View public_key, View plaintext, Random& random) const;
+
+ private:
+  const Suite* suite_;
+  InlineBytes<1 + 2 * kMaxHashBytes> key_schedule_context_;
+};
 Result<SecretBytes> decrypt_with_label(const Suite& suite, const KemKey& key,
                                        std::string_view label, View context, View enc,
                                        View ciphertext);
