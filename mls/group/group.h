@@ -38,6 +38,7 @@ struct RestoreBuild;
 struct MessageOptions {
   View authenticated_data;
   std::optional<WireFormat> wire_format;  // of handshake messages; absent: the policy's
+  uint64_t now_s = 0;                     // for the policy's checks of an Update
 };
 
 // Changes to the own leaf, made by an Update or by the path of a commit. What is absent stays.

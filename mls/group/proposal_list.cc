@@ -531,10 +531,6 @@ Result<bool> ProposalApplier::step(Budget& budget) {
         }
         break;
       }
-      case Phase::kNeighbours: {
-        MLS_TRY(check_neighbours(*group_, diff_));
-        break;
-      }
       case Phase::kDone: break;
     }
     if (!done) {

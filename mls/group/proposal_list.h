@@ -50,10 +50,10 @@ class ProposalApplier {
   // With `forgiving`, waiting proposals that turn out not to fit are left out; otherwise they fail the list.
   ProposalApplier(const GroupState& group, ProposalList list, bool forgiving, uint64_t now_s);
 
-  // True when all is applied and checked but for unique keys, which a path may still add to.
+  // True when all is applied and checked, but for what a path may still add to: unique keys, neighbours.
   Result<bool> step(Budget& budget);
 
-  ProposalList& list() { return list_; }
+  const ProposalList& list() const { return list_; }
   TreeDiff& diff() { return diff_; }
   const GroupRules& rules() const { return rules_; }
   // Leaves of the joiners, in the order of list().adds.
@@ -63,7 +63,7 @@ class ProposalApplier {
   const Extensions& extensions() const { return *rules_.extensions; }
 
  private:
-  enum class Phase : uint8_t { kVerify, kExtensions, kUpdates, kRemoves, kAdds, kSupport, kNeighbours, kDone };
+  enum class Phase : uint8_t { kVerify, kExtensions, kUpdates, kRemoves, kAdds, kSupport, kDone };
 
   Result<bool> verify_some(Budget& budget);
   Status take_extensions();

@@ -86,8 +86,10 @@ struct StagedState {
 
 struct PendingCommit {
   std::unique_ptr<StagedState> staged;
-  HashValue message_hash;  // of the whole MLSMessage: how an echo is recognised
+  HashValue fingerprint;  // how its echo is recognised
 };
+// Of a commit's MLSMessage. It ends in a tag over all of it, so that its end stands for the whole.
+HashValue commit_fingerprint(const Suite& suite, View message);
 
 // Signature keys of members who send, imported: one object is as large as a member's whole state, so only a
 // few are kept.
@@ -228,6 +230,25 @@ Status sign_leaf(const Suite& suite, const SignatureKey& signer, LeafNode& leaf,
                  LeafIndex index);
 Status check_leaf_options(const Capabilities& capabilities, const Extensions& extensions,
                           const Credential& credential);
+
+// ---- group/group_info.cc
+
+// Signed GroupInfo, encoded. Empty views are left out. `tree` and `external_pub` become extensions.
+Result<Bytes> make_group_info(const EpochState& epoch, View tree,
+                              View external_pub, const Extensions& more, LeafIndex signer_leaf,
+                              const SignatureKey& signer);
+
+// ---- group/commit.cc
+
+// Of a commit by which we join.
+struct ExternalPart {
+  Bytes kem_output;
+  Secret init_secret;
+  LeafOptions leaf;
+};
+// Makes, in one go, the external commit of a state that is no member yet, and makes it one.
+Result<Bytes> commit_externally(GroupState& group, ExternalPart external,
+                                const CommitOptions& options);
 
 // One member's view for building others: used where files of this folder need a Group's inside.
 struct GroupAccess {

@@ -374,4 +374,106 @@ HashValue TreeDiff::original_tree_hash(NodeIndex node, std::span<const LeafIndex
   return hash_parent_without(suite(), parent(node), here, on_left, on_right);
 }
 
+// ---- Snapshot.
+
+namespace {
+
+enum class SavedNode : uint8_t { kBlank = 0, kLeaf = 1, kParent = 2 };
+
+std::unexpected<Error> bad_snapshot() {
+  return fail(ErrorCode::kBadSnapshot, "restoring changes to a tree: not what was saved");
+}
+
+}  // namespace
+
+Bytes TreeDiff::save() const {
+  Bytes out;
+  Writer writer(out);
+  writer(width_, last_leaf_, first_free_);
+  for (const Change& change : changes_) {
+    if (!change.content || change.node >= node_count()) {
+      continue;
+    }
+    if (is_blank(change.node)) {
+      writer(change.node, SavedNode::kBlank);
+    } else if (is_leaf(change.node)) {
+      writer(change.node, SavedNode::kLeaf, change.leaf->encoded());
+    } else {
+      const Parent& parent = *change.parent;
+      writer(change.node, SavedNode::kParent, parent.encryption_key, parent.parent_hash,
+             parent.unmerged_leaves);
+    }
+  }
+  return out;
+}
+
+Status TreeDiff::restore_change(Reader& reader) {
+  NodeIndex node = 0;
+  SavedNode kind{};
+  reader(node, kind);
+  if (!reader.ok() || node >= node_count()) {
+    return bad_snapshot();
+  }
+  if (kind == SavedNode::kLeaf && is_leaf(node)) {
+    View encoded;
+    reader(encoded);
+    auto leaf = Leaf::parse(encoded, reader.limits());
+    if (!leaf) {
+      return bad_snapshot();
+    }
+    put_leaf(leaf_of(node), std::move(*leaf));
+  } else if (kind == SavedNode::kParent && !is_leaf(node)) {
+    View key;
+    View parent_hash;
+    auto parent = std::make_shared<Parent>();
+    reader(key, parent_hash, parent->unmerged_leaves);
+    if (!reader.ok() || key.size() > kMaxPublicKeyBytes || parent_hash.size() > kMaxHashBytes) {
+      return bad_snapshot();
+    }
+    parent->encryption_key.assign(key);
+    parent->parent_hash.assign(parent_hash);
+    put_parent(node, std::move(parent));
+  } else if (kind == SavedNode::kBlank) {
+    is_leaf(node) ? put_leaf(leaf_of(node), nullptr) : put_parent(node, nullptr);
+  } else {
+    return bad_snapshot();
+  }
+  return {};
+}
+
+Result<TreeDiff> TreeDiff::restore(const RatchetTree& base, View saved, const Limits& limits) {
+  TreeDiff diff(base);
+  Reader reader(saved, limits);
+  LeafIndex last_leaf = 0;
+  LeafIndex first_free = 0;
+  reader(diff.width_, last_leaf, first_free);
+  if (!reader.ok() || !std::has_single_bit(diff.width_) || diff.width_ > limits.tree_leaves ||
+      last_leaf >= diff.width_ || first_free > diff.width_) {
+    return bad_snapshot();
+  }
+  // Everything that a smaller tree has cut off is blank.
+  for (LeafIndex i = diff.width_; i < base.width(); ++i) {
+    if (base.leaf(i) != nullptr) {
+      diff.count_credential(base.leaf(i).get(), -1);
+      --diff.member_count_;
+    }
+  }
+  while (!reader.at_end()) {
+    MLS_TRY(diff.restore_change(reader));
+  }
+  for (NodeIndex node = base.node_count(); node < diff.node_count(); ++node) {
+    if (diff.where_.find(node) == NodeMap::kNone) {
+      return bad_snapshot();
+    }
+  }
+  diff.mark_dirty(diff.root());
+  diff.last_leaf_ = last_leaf;
+  diff.first_free_ = first_free;
+  if (diff.leaf(last_leaf) == nullptr) {
+    return bad_snapshot();
+  }
+  diff.hash_all();
+  return diff;
+}
+
 }  // namespace slipway::mls

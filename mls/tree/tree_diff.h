@@ -91,6 +91,11 @@ class TreeDiff {
   Bytes encode() const;
   size_t encoded_size() const;
 
+  // The changes in bytes, for a snapshot, and back over the same base; hashes are complete afterwards.
+  // kBadSnapshot.
+  Bytes save() const;
+  static Result<TreeDiff> restore(const RatchetTree& base, View saved, const Limits& limits);
+
   // Leaves that differ from the base: fn(index, old or null, new or null).
   template <class F>
   void for_each_changed_leaf(F&& fn) const {
@@ -125,6 +130,7 @@ class TreeDiff {
   void shrink();
   void count_credential(const Leaf* leaf, int by);
   void hash_node(NodeIndex node);
+  Status restore_change(Reader& reader);
 
   const RatchetTree* base_;
   uint32_t width_;
