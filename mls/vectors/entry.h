@@ -76,5 +76,7 @@ std::vector<Kind> crypto_kinds();
 std::vector<Kind> message_kinds();
 std::vector<Kind> key_schedule_kinds();
 std::vector<Kind> framing_kinds();
+std::vector<Kind> tree_kinds();
+std::vector<Kind> group_kinds();
 
 }  // namespace slipway::mls::vectors

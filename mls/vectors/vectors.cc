@@ -51,7 +51,7 @@ Bytes bytes_of(const Json& json) {
 
 std::vector<Kind> all_kinds() {
   std::vector<Kind> kinds;
-  for (auto part : {crypto_kinds, message_kinds, key_schedule_kinds, framing_kinds}) {
+  for (auto part : {crypto_kinds, message_kinds, key_schedule_kinds, framing_kinds, tree_kinds, group_kinds}) {
     auto some = part();
     kinds.insert(kinds.end(), some.begin(), some.end());
   }
