@@ -1,0 +1,192 @@
+#include "command_tree.h"
+
+#include <fmt/format.h>
+
+#include <cstdio>
+
+#include "exit_code.h"
+#include "verbs.h"
+
+namespace slipway::ctl {
+namespace {
+
+// Adds verbs that share the tree's arguments.
+class Tree {
+ public:
+  Tree(Arguments* arguments, std::function<int()>* run) : a(*arguments), run_(*run) {
+    app_ = std::make_unique<CLI::App>("Looks at a slipway node, changes what it does, and sends messages through it.", "slipwayctl");
+    app_->require_subcommand(1);
+    app_->fallthrough();
+    app_->set_help_all_flag("--help-all", "Help on everything");
+    app_->footer("Example: slipwayctl status\nEach verb has help of its own: slipwayctl explain --help");
+    app_->add_option("--api", a.context.api, "Control socket: unix:///PATH or tcp://HOST:PORT")->envname("SLIPWAY_API")->type_name("ADDRESS");
+    app_->add_option("--node", a.context.node, "Native listener, for pub, sub, instances and bench: tcp://HOST:PORT, unix:///PATH or udp://HOST:PORT")
+        ->envname("SLIPWAY_NODE")
+        ->type_name("ADDRESS")
+        ->default_val("tcp://127.0.0.1:46367");
+    app_->add_flag("--json", a.context.json, "Answer in JSON with stable field names");
+    timeout_ = app_->add_option("--timeout", timeout_seconds_, "How long to wait for an answer, in seconds")->type_name("SECONDS")->default_val("5")->check(CLI::Range(0.001, 3600.0));
+    app_->parse_complete_callback([this] { a.context.timeout_ms = static_cast<int>(timeout_seconds_ * 1000); });
+  }
+
+  CLI::App* verb(CLI::App* parent, const char* name, const char* what, const char* example, int (*call)(const Arguments&)) {
+    CLI::App* sub = parent->add_subcommand(name, what);
+    sub->footer(std::string("Example: ") + example);
+    if (call != nullptr) {
+      sub->callback([this, call] { run_ = [this, call] { return call(a); }; });
+    }
+    return sub;
+  }
+  CLI::App* verb(const char* name, const char* what, const char* example, int (*call)(const Arguments&)) { return verb(app_.get(), name, what, example, call); }
+
+  void add_questions();
+  void add_changes();
+  void add_watching();
+  void add_messages();
+  void add_own();
+  std::unique_ptr<CLI::App> take(std::shared_ptr<Tree> self) {
+    // The callbacks refer to this object: it lives as long as the tree.
+    app_->final_callback([self] {});
+    return std::move(app_);
+  }
+
+ private:
+  Arguments& a;
+  std::function<int()>& run_;
+  std::unique_ptr<CLI::App> app_;
+  CLI::Option* timeout_ = nullptr;
+  double timeout_seconds_ = 5;
+};
+
+void Tree::add_questions() {
+  verb("status", "The node in a few lines: state, links, frames, drops", "slipwayctl status", verb_status);
+  verb("ports", "DPDK ports with carrier, counters and neighbours; listeners", "slipwayctl ports", verb_ports);
+  auto* links = verb("links", "Who is connected, by what, how busy, how far behind; who was lately", "slipwayctl links --json", verb_links);
+  links->add_option("--after", a.after, "Only links with a larger number");
+  links->add_option("--limit", a.limit, "At most so many");
+  auto* routes = verb("routes", "Names and how many links of each class subscribed to them", "slipwayctl routes org/ns/service", verb_routes);
+  routes->add_option("name", a.name, "Only this service's names")->type_name("NAME");
+  routes->add_option("--link", a.link, "Only what this link subscribed to");
+  routes->add_option("--after", a.after, "Go on where the last listing ended");
+  routes->add_option("--limit", a.limit, "At most so many");
+  auto* explain = verb("explain", "What would happen to a message for a name: every match, the choice and why, the rule that would drop it",
+                       "slipwayctl explain org/ns/service --from 3", verb_explain);
+  explain->add_option("name", a.name, "Destination")->required()->type_name("NAME");
+  explain->add_option("--from", a.from, "As if it came from this link")->type_name("LINK");
+  explain->add_option("--hop-limit", a.hop_limit, "As if it arrived with this hop limit")->check(CLI::Range(1, 255));
+  verb("drops", "What was dropped: how many, why, on which link, and what to do", "slipwayctl drops", verb_drops);
+  verb("books", "Whether every frame is accounted for; exit code 7 if not", "slipwayctl books", verb_books);
+  verb("workers", "Each worker's load: busy share, cycles a frame, burst fill, longest loop", "slipwayctl workers", verb_workers);
+  verb("memory", "Where the memory is: pools, budget, route tables, bytes a route", "slipwayctl memory", verb_memory);
+  verb("config", "What the node runs, and from which file", "slipwayctl config", verb_config);
+  verb("version", "The node's version; this program's is slipwayctl --version", "slipwayctl version", verb_version);
+}
+
+void Tree::add_changes() {
+  auto* stop = verb("stop", "Stops the node in good order", "slipwayctl stop --drain-ms 2000", verb_stop);
+  stop->add_option("--drain-ms", a.drain_ms, "How long it may take to send what it holds; default: as configured")->check(CLI::Range(0, 600'000));
+  verb("reload", "Reads the configuration again and applies what changed; no frame is lost", "slipwayctl reload", verb_reload);
+  auto* route = verb("route", "Static routes", "slipwayctl route add org/ns/service --to uplink", nullptr);
+  route->require_subcommand(1);
+  for (const bool add : {true, false}) {
+    auto* one = verb(route, add ? "add" : "del", add ? "Sends a name's messages to a node even if it did not subscribe" : "Takes a static route away",
+                     add ? "slipwayctl route add org/ns/service --to uplink" : "slipwayctl route del org/ns/service --to uplink", add ? verb_route_add : verb_route_del);
+    one->add_option("name", a.name, "Name")->required()->type_name("NAME");
+    one->add_option("--to", a.to, "Name of a `connect` entry, or number of a link")->required();
+  }
+  auto* level = verb("log-level", "Changes how much the node logs, until it restarts", "slipwayctl log-level debug", verb_log_level);
+  level->add_option("level", a.level, "trace, debug, info, warn, error or off")->required()->check(CLI::IsMember({"trace", "debug", "info", "warn", "error", "off"}));
+  auto* close = verb("close", "Closes a link; its client may come back", "slipwayctl close 12", verb_close);
+  close->add_option("link", a.link, "Number of the link")->required()->type_name("LINK");
+}
+
+void Tree::add_watching() {
+  const auto filters = [this](CLI::App* one) {
+    one->add_option("name", a.name, "Only messages for this name")->type_name("NAME");
+    one->add_option("-n,--count", a.count, "End after so many frames; default 10");
+    one->add_option("--link", a.link, "Only frames of this link");
+    one->add_option("--kind", a.kind, "Only this kind")->check(CLI::IsMember({"publish", "subscribe", "unsubscribe", "ack", "link"}));
+    one->add_flag("--drops", a.drops_only, "Only frames that are dropped");
+    one->add_option("--seconds", a.seconds, "End after so long; default 60");
+  };
+  filters(verb("trace", "Shows the next frames that match, with what each step did and the verdict", "slipwayctl trace org/ns/service -n 5", verb_trace));
+  auto* capture = verb("capture", "Writes frames that match to a pcapng file", "slipwayctl capture -o frames.pcapng --drops -n 100", verb_capture);
+  filters(capture);
+  capture->add_option("-o,--output", a.output, "File, or - for standard output")->required()->type_name("FILE");
+  capture->add_option("--snap", a.snap_bytes, "Bytes kept of each frame; default 256")->check(CLI::Range(104, 65535));
+  capture->add_option("--bytes", a.limit_bytes, "End when the file is so large");
+  auto* top = verb("top", "Live rates of workers and links", "slipwayctl top --interval 0.5", verb_top);
+  top->add_option("-n,--count", a.count, "End after so many looks");
+  top->add_option("--interval", a.interval, "Seconds between two looks")->default_val("1")->check(CLI::Range(0.05, 3600.0));
+}
+
+void Tree::add_messages() {
+  auto* pub = verb("pub", "Sends messages; exit code 8 if the node says that nobody received them", "slipwayctl pub org/ns/service 'hello'", verb_pub);
+  pub->add_option("name", a.name, "To whom: org/ns/service is any one instance, org/ns/service/ID that one")->required()->type_name("NAME");
+  pub->add_option("payload", a.payload, "The message");
+  pub->add_flag("--all", a.all, "To all subscribers (a channel) instead of one");
+  pub->add_option("-n,--count", a.count, "Send it so many times")->default_val("1");
+  pub->add_option("--rate", a.rate, "Messages a second; default: at once")->check(CLI::Range(0.001, 1e7));
+  pub->add_option("--size", a.size, "A payload of so many bytes instead of a text")->check(CLI::Range(1, 4'000'000));
+  pub->add_flag("--lines", a.lines, "Send each line of standard input");
+  pub->add_option("--from", a.from_name, "Send as this application")->type_name("NAME");
+  pub->add_option("--wait-ms", a.wait_ms, "How long to wait for the notice that nobody received it")->default_val("200")->check(CLI::Range(0, 60'000));
+  auto* sub = verb("sub", "Subscribes and prints what comes", "slipwayctl sub org/ns/service", verb_sub);
+  sub->add_option("names", a.names, "What to subscribe to. Without an id it is an instance of that service, with an id of its own")->required()->type_name("NAME...");
+  sub->add_flag("--exact", a.exact, "Subscribe to names as they are, also without an id");
+  sub->add_option("-n,--count", a.count, "End after so many messages");
+  sub->add_option("--seconds", a.seconds, "End after so long; with -n: exit code 6 if fewer came");
+  sub->add_flag("--raw", a.raw, "Print payloads only, a line each");
+  sub->add_flag("--echo", a.echo, "Send each message back to who sent it");
+  auto* instances = verb("instances", "Which instances of a service the node knows; exit code 5 if none", "slipwayctl instances org/ns/service", verb_instances);
+  instances->add_option("name", a.name, "Service")->required()->type_name("NAME");
+  auto* bench = verb("bench", "Measures messages and latencies through a node", "slipwayctl bench 1:16 --size 1024 --rate 50000 --duration 10", verb_bench);
+  bench->add_option("pattern", a.pattern, "1:1, 1:N (a channel), N:1 or request")->default_val("1:1");
+  bench->add_option("--size", a.size, "Payload bytes")->default_val("64")->check(CLI::Range(16, 4'000'000));
+  bench->add_option("-n,--count", a.messages, "Send so many messages in all, instead of for a time");
+  bench->add_option("--duration", a.duration, "Send for so many seconds")->default_val("5")->check(CLI::Range(0.01, 86'400.0));
+  bench->add_option("--rate", a.rate, "Messages a second in all; latencies then count from when each was due. Default: as fast as it goes")->check(CLI::Range(0.001, 1e8));
+  bench->add_option("--window", a.window, "request: unanswered requests at a time")->default_val("1")->check(CLI::Range(1, 100'000));
+  bench->add_flag("--anycast", a.anycast, "1:N: each message to one of the N, not to all");
+  bench->add_flag("--csv", a.csv, "A header and a line of comma-separated values");
+}
+
+void Tree::add_own() {
+  auto* completion = verb("completion", "Prints a completion script for a shell", "slipwayctl completion bash > /etc/bash_completion.d/slipwayctl", nullptr);
+  completion->add_option("shell", a.shell, "bash, zsh or fish")->required()->check(CLI::IsMember({"bash", "zsh", "fish"}));
+  completion->callback([this] {
+    run_ = [this] {
+      Arguments other;
+      std::function<int()> unused;
+      const auto script = completion_script(*make_command_tree(&other, &unused), a.shell);
+      std::fwrite(script.data(), 1, script.size(), stdout);
+      return 0;
+    };
+  });
+  auto* man = verb("man", "Prints the manual page", "slipwayctl man | man -l -", nullptr);
+  man->callback([this] {
+    run_ = [] {
+      Arguments other;
+      std::function<int()> unused;
+      const auto page = manual_page(*make_command_tree(&other, &unused));
+      std::fwrite(page.data(), 1, page.size(), stdout);
+      return 0;
+    };
+  });
+}
+
+}  // namespace
+
+std::unique_ptr<CLI::App> make_command_tree(Arguments* arguments, std::function<int()>* run) {
+  auto tree = std::make_shared<Tree>(arguments, run);
+  tree->add_questions();
+  tree->add_changes();
+  tree->add_watching();
+  tree->add_messages();
+  tree->add_own();
+  auto app = tree->take(tree);
+  app->set_version_flag("--version", "slipwayctl " SLIPWAY_VERSION);
+  return app;
+}
+
+}  // namespace slipway::ctl
