@@ -102,10 +102,7 @@ void SocketEngine::Impl::doom(Stream& stream, CloseReason reason, std::int32_t e
   stream.close_reason = reason;
   stream.close_error = error;
   stop_receiving(stream);
-  if (stream.held) {
-    stream.held = false;
-    ready_.push(streams_.data(), stream.link);
-  }
+  unhold_received(stream);
   if (stream.received_head == kNoPiece && !stream.recv_armed) {
     shut(stream, reason, error);
   }

@@ -203,6 +203,8 @@ class SocketEngine::Impl {
   void count_broken_frame(const Stream& stream, DropReason reason);
   void drop_received(Stream& stream);
   void pop_received(Stream& stream);
+  void hold_received(Stream& stream);
+  void unhold_received(Stream& stream);
 
   // --- socket_send_datapath.cc
   void send(const LinkRecord& record, rte_mbuf* frame);
@@ -299,6 +301,7 @@ class SocketEngine::Impl {
   std::unique_ptr<SocketSlab> slab_;
   io_uring_buf_ring* piece_ring_ = nullptr;
   std::uint32_t lent_ = 0;
+  std::uint32_t backlog_ = 0;  // pieces received and not yet taken, without those of streams that the budget holds
   std::uint32_t open_streams_ = 0;
   std::array<rte_mbuf*, kMbufStash> stash_{};
   std::uint32_t stash_count_ = 0;

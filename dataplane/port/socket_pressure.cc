@@ -45,11 +45,8 @@ void SocketEngine::Impl::resume_streams() {
     at = StreamList<&Stream::waiting>::after(stream);
     const bool none = blockers_[stream.link].clear_if(
         [&](LinkIndex link) { return link == kNoLink ? budget_free : !congestion_.congested(link); });
-    if (budget_free && stream.held) {
-      stream.held = false;
-      if (stream.received_head != kNoPiece) {
-        ready_.push(streams_.data(), stream.link);
-      }
+    if (budget_free) {
+      unhold_received(stream);
     }
     if (none) {
       stream.paused = false;

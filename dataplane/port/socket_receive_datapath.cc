@@ -53,7 +53,9 @@ void SocketEngine::Impl::on_recv(Stream& stream, const Completion& cqe) {
       (*slab_)[stream.received_tail].next = number;
     }
     stream.received_tail = number;
+    ++stream.received_count;
     if (!stream.held) {
+      ++backlog_;
       ready_.push(streams_.data(), stream.link);
     }
   } else if (cqe.res == 0) {
@@ -159,7 +161,7 @@ std::uint32_t SocketEngine::Impl::receive_streams(std::span<rte_mbuf*> out) {
     }
     ready_.remove(streams_.data(), stream.link);
     if (end == PieceEnd::kNoBudget) {
-      stream.held = true;
+      hold_received(stream);
       pause_stream(stream, kNoLink);
       continue;
     }
@@ -368,7 +370,29 @@ void SocketEngine::Impl::pop_received(Stream& stream) {
   if (stream.received_head == kNoPiece) {
     stream.received_tail = kNoPiece;
   }
+  --stream.received_count;
+  if (!stream.held) {
+    --backlog_;
+  }
   slab_->drop_own(number);
+}
+
+// The node's budget is used up: what was received waits too, and no longer counts against what others may receive.
+void SocketEngine::Impl::hold_received(Stream& stream) {
+  stream.held = true;
+  backlog_ -= stream.received_count;
+  ready_.remove(streams_.data(), stream.link);
+}
+
+void SocketEngine::Impl::unhold_received(Stream& stream) {
+  if (!stream.held) {
+    return;
+  }
+  stream.held = false;
+  backlog_ += stream.received_count;
+  if (stream.received_head != kNoPiece) {
+    ready_.push(streams_.data(), stream.link);
+  }
 }
 
 void SocketEngine::Impl::drop_received(Stream& stream) {

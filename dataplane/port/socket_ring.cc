@@ -121,16 +121,17 @@ void SocketEngine::Impl::reap() {
 }
 
 // Lends free pieces to the kernel. A few for few streams, so that the same ones are used again while they are in the
-// cache; never the last half of the slab, which paused and slow streams may need.
+// cache; never the last half of the slab, which paused and slow streams may need. What was received and not yet taken
+// counts as lent: it is what may still come from senders after they were paused.
 void SocketEngine::Impl::lend_pieces() {
   slab_->collect();
   const std::uint32_t most = std::min(kBufferRingEntries, slab_->size() / 2);
   const std::uint32_t target = std::min(most, std::max(kMinLent, 2 * open_streams_));
-  if (lent_ >= target) {
+  if (lent_ + backlog_ >= target) {
     return;
   }
   int added = 0;
-  while (lent_ < target) {
+  while (lent_ + backlog_ < target) {
     const std::uint32_t piece = slab_->take();
     if (piece == kNoPiece) {
       break;

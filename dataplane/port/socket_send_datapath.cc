@@ -95,8 +95,8 @@ void SocketEngine::Impl::send(const LinkRecord& record, rte_mbuf* frame) {
     if (stream.stalled) {
       return drop_copy(stream.link, frame, DropReason::kReceiverStalled);
     }
-    // Paused senders add what was on its way when they were paused, a few MiB at most: more is a bound that broke.
-    const bool far_above = stream.queued_bytes > 2 * (stream.queue_limit + kMaxFrameBytes) || stream.queued_frames > 2 * queue_frames_;
+    // Paused senders add what was received when they were paused; more than that is a bound that broke.
+    const bool far_above = stream.queued_bytes > 2 * (stream.queue_limit + kMaxFrameBytes) + slab_->size() * kSlabPieceBytes;
     if (far_above || (!meta.pausable && !meta.injected)) {
       return drop_copy(stream.link, frame, DropReason::kQueueFull);
     }

@@ -60,6 +60,7 @@ struct Stream {
   bool held = false;             // paused for the node's budget: even what was received waits
   std::uint32_t received_head = kNoPiece;
   std::uint32_t received_tail = kNoPiece;
+  std::uint32_t received_count = 0;
   DeframeState deframe;
   rte_mbuf* partial = nullptr;       // the frame that has begun; its first 4 bytes are the prefix
   rte_mbuf* partial_last = nullptr;  // its last segment
