@@ -1,8 +1,8 @@
 // Texts of addresses.
-#include <arpa/inet.h>
 #include <fmt/format.h>
 #include <sys/un.h>
 
+#include <algorithm>
 #include <charconv>
 #include <cstring>
 
@@ -23,22 +23,6 @@ std::expected<std::uint32_t, std::string> whole_number(std::string_view text, st
 
 }  // namespace
 
-std::expected<IpEndpoint, std::string> parse_ip(std::string_view text) {
-  if (text == "localhost") {
-    text = "127.0.0.1";
-  }
-  const std::string address(text);
-  IpEndpoint endpoint;
-  if (inet_pton(AF_INET, address.c_str(), endpoint.address.data()) == 1) {
-    endpoint.family = 4;
-  } else if (inet_pton(AF_INET6, address.c_str(), endpoint.address.data()) == 1) {
-    endpoint.family = 6;
-  } else {
-    return std::unexpected(fmt::format("`{}` is no IPv4 or IPv6 address: write it in numbers", text));
-  }
-  return endpoint;
-}
-
 std::expected<IpEndpoint, std::string> parse_ip_port(std::string_view text) {
   const auto colon = text.rfind(':');
   if (colon == std::string_view::npos) {
@@ -50,32 +34,15 @@ std::expected<IpEndpoint, std::string> parse_ip_port(std::string_view text) {
   } else if (host.find(':') != std::string_view::npos) {
     return std::unexpected(fmt::format("`{}`: put the IPv6 address in brackets, as in [::1]:46367", text));
   }
-  auto endpoint = parse_ip(host);
-  if (!endpoint) {
-    return endpoint;
+  const auto address = parse_ip_address(host == "localhost" ? "127.0.0.1" : host);
+  if (!address) {
+    return std::unexpected(address.error());
   }
   const auto port = whole_number(text.substr(colon + 1), 65535, "port");
   if (!port) {
     return std::unexpected(port.error());
   }
-  endpoint->port = static_cast<std::uint16_t>(*port);
-  return endpoint;
-}
-
-std::expected<AddressPrefix, std::string> parse_address_prefix(std::string_view text) {
-  const auto slash = text.find('/');
-  if (slash == std::string_view::npos) {
-    return std::unexpected(fmt::format("`{}` has no prefix length: write ADDRESS/BITS, as in 10.0.0.1/24", text));
-  }
-  const auto address = parse_ip(text.substr(0, slash));
-  if (!address) {
-    return std::unexpected(address.error());
-  }
-  const auto bits = whole_number(text.substr(slash + 1), address->family == 4 ? 32 : 128, "prefix length");
-  if (!bits) {
-    return std::unexpected(bits.error());
-  }
-  return AddressPrefix{*address, static_cast<std::uint8_t>(*bits)};
+  return make_endpoint(*address, static_cast<std::uint16_t>(*port));
 }
 
 std::expected<SocketAddress, std::string> parse_socket_address(std::string_view text) {
@@ -98,28 +65,21 @@ std::expected<SocketAddress, std::string> parse_socket_address(std::string_view 
   return SocketAddress{scheme == "tcp" ? SocketKind::kTcp : SocketKind::kUdp, *endpoint, {}};
 }
 
-std::string ip_text(const IpEndpoint& endpoint) {
-  char text[INET6_ADDRSTRLEN] = "none";
-  if (endpoint.family != 0) {
-    inet_ntop(endpoint.family == 4 ? AF_INET : AF_INET6, endpoint.address.data(), text, sizeof text);
-  }
-  return text;
-}
-
-std::string ip_port_text(const IpEndpoint& endpoint) {
-  const auto address = ip_text(endpoint);
-  return endpoint.family == 6 ? fmt::format("[{}]:{}", address, endpoint.port) : fmt::format("{}:{}", address, endpoint.port);
-}
-
 std::string SocketAddress::text() const {
   switch (kind) {
     case SocketKind::kUnix: return "unix://" + path;
-    case SocketKind::kTcp: return "tcp://" + ip_port_text(ip);
-    case SocketKind::kUdp: return "udp://" + ip_port_text(ip);
+    case SocketKind::kTcp: return "tcp://" + to_text(ip);
+    case SocketKind::kUdp: return "udp://" + to_text(ip);
   }
   return {};
 }
 
-std::string AddressPrefix::text() const { return fmt::format("{}/{}", ip_text(address), bits); }
+bool operator==(const PortSettings& a, const PortSettings& b) {
+  const auto same_prefix = [](const IpPrefix& x, const IpPrefix& y) { return x.address == y.address && x.length == y.length; };
+  const auto same_route = [&](const StaticRoute& x, const StaticRoute& y) { return same_prefix(x.to, y.to) && x.via == y.via; };
+  return a.name == b.name && a.device == b.device && a.vlan == b.vlan && a.mtu == b.mtu && a.udp_port == b.udp_port &&
+         a.queues == b.queues && a.promiscuous == b.promiscuous && std::ranges::equal(a.addresses, b.addresses, same_prefix) &&
+         std::ranges::equal(a.routes, b.routes, same_route);
+}
 
 }  // namespace slipway

@@ -4,10 +4,12 @@
 #include <yaml-cpp/yaml.h>
 
 #include <algorithm>
+#include <cerrno>
+#include <cstring>
+#include <filesystem>
 #include <fstream>
 #include <random>
-#include <set>
-#include <sstream>
+#include <system_error>
 
 #include "node/yaml_section.h"
 
@@ -43,6 +45,14 @@ T read_parsed(YamlSection& section, std::string_view key, std::expected<T, std::
     return {};
   }
   return *value;
+}
+
+// As parse_ip_prefix, but the length must be there: a port whose network is forgotten reaches nobody.
+std::expected<IpPrefix, std::string> parse_prefix(std::string_view text) {
+  if (text.find('/') == std::string_view::npos) {
+    return std::unexpected(fmt::format("`{}` has no prefix length: write ADDRESS/BITS, as in 10.0.0.1/24", text));
+  }
+  return parse_ip_prefix(text);
 }
 
 void read_workers(YamlSection& slipway, NodeSettings& out) {
@@ -119,7 +129,7 @@ void read_ports(YamlSection& slipway, NodeSettings& out) {
       entry.reader().fail_line(port.line, "`device` is missing: write a PCI address or a vdev string");
     }
     entry.each_text("addresses", [&](const std::string& text, const YAML::Node& at) {
-      if (auto prefix = parse_address_prefix(text)) {
+      if (auto prefix = parse_prefix(text)) {
         port.addresses.push_back(*prefix);
       } else {
         entry.reader().fail(at, prefix.error());
@@ -131,8 +141,8 @@ void read_ports(YamlSection& slipway, NodeSettings& out) {
     port.queues = static_cast<std::uint16_t>(entry.number("queues", 0, kMaxWorkers, 0));
     port.promiscuous = entry.boolean("promiscuous", false);
     entry.each("routes", [&](YamlSection route) {
-      const auto to = read_parsed(route, "to", parse_address_prefix);
-      const auto via = read_parsed(route, "via", parse_ip);
+      const auto to = read_parsed(route, "to", parse_prefix);
+      const auto via = read_parsed(route, "via", parse_ip_address);
       if (to.address.family != via.family) {
         route.reader().fail_line(route.line(), "`to` and `via` must be of one IP version");
       }
@@ -369,15 +379,23 @@ std::expected<NodeSettings, std::string> parse_config(std::string_view yaml, std
   return out;
 }
 
-std::expected<NodeSettings, std::string> load_config(const std::string& path) {
+std::string read_text(const std::string& path) {
   std::ifstream file(path, std::ios::binary);
   std::string text(kMaxConfigBytes + 1, '\0');
   file.read(text.data(), static_cast<std::streamsize>(text.size()));
-  if (!file.eof() && !file) {
+  text.resize(static_cast<std::size_t>(file.gcount()));
+  return text;
+}
+
+std::expected<NodeSettings, std::string> load_config(const std::string& path) {
+  std::error_code fault;
+  if (!std::filesystem::is_regular_file(path, fault)) {
+    return std::unexpected(fmt::format("cannot read the configuration file {}: {}", path, fault ? fault.message() : "it is no file"));
+  }
+  if (!std::ifstream(path, std::ios::binary)) {
     return std::unexpected(fmt::format("cannot read the configuration file {}: {}", path, std::strerror(errno)));
   }
-  text.resize(static_cast<std::size_t>(file.gcount()));
-  return parse_config(text, path);
+  return parse_config(read_text(path), path);
 }
 
 }  // namespace slipway

@@ -14,6 +14,9 @@ namespace slipway {
 std::expected<NodeSettings, std::string> parse_config(std::string_view yaml, std::string_view source);
 std::expected<NodeSettings, std::string> load_config(const std::string& path);
 
+// The file as it is; empty when it cannot be read.
+std::string read_text(const std::string& path);
+
 // Without a file: one socket worker, native TCP and UDP on loopback, a native Unix socket beside the control API's.
 std::string embedded_config();
 
@@ -26,11 +29,7 @@ std::string config_reference();
 // Where the control API's socket is for this user when the configuration names no place.
 std::string default_api_path();
 
-std::expected<IpEndpoint, std::string> parse_ip(std::string_view text);                       // port 0
 std::expected<IpEndpoint, std::string> parse_ip_port(std::string_view text);                  // 1.2.3.4:5, [::1]:5
-std::expected<AddressPrefix, std::string> parse_address_prefix(std::string_view text);                  // 10.0.0.1/24
 std::expected<SocketAddress, std::string> parse_socket_address(std::string_view text);        // tcp://..., unix://...
-std::string ip_text(const IpEndpoint& endpoint);        // without the port
-std::string ip_port_text(const IpEndpoint& endpoint);   // with it
 
 }  // namespace slipway

@@ -65,12 +65,12 @@ std::string describe_settings(const NodeSettings& settings) {
   for (const auto& port : settings.ports) {
     std::string addresses;
     for (const auto& address : port.addresses) {
-      addresses += " " + address.text();
+      addresses += " " + to_text(address);
     }
     line("port {}: {}, UDP {}, MTU {}{},{}", port.name, port.device, port.udp_port, port.mtu,
          port.vlan == 0 ? "" : fmt::format(", VLAN {}", port.vlan), addresses.empty() ? " no address" : addresses);
     for (const auto& route : port.routes) {
-      line("  {} by {}", route.to.text(), ip_text(route.via));
+      line("  {} by {}", to_text(route.to), to_text(route.via));
     }
   }
   for (const auto& listen : settings.listen) {
@@ -84,7 +84,7 @@ std::string describe_settings(const NodeSettings& settings) {
     line("static route {} over `{}`", route.name.text(), route.to);
   }
   line("control API on unix://{}{}", settings.api.unix_path.empty() ? default_api_path() : settings.api.unix_path,
-       settings.api.tcp ? " and http://" + ip_port_text(*settings.api.tcp) : "");
+       settings.api.tcp ? " and http://" + to_text(*settings.api.tcp) : "");
   line("anycast: {}, {}; overflow: {}; keepalive {} ms; drain {} ms; log level {}",
        settings.anycast_upstream ? "upstream's order" : "nearest first", settings.anycast_least_loaded ? "least loaded" : "round robin",
        settings.overflow == OverflowPolicy::kStall ? "stall" : "pause", settings.keepalive_ms, settings.drain_ms, settings.log_level);

@@ -9,6 +9,7 @@
 
 #include "base/link.h"
 #include "frame/name.h"
+#include "port/ip_address.h"
 #include "worker/worker.h"
 
 namespace slipway {
@@ -63,34 +64,18 @@ struct ConnectSettings {
   }
 };
 
-struct AddressPrefix {
-  IpEndpoint address;       // its port is 0
-  std::uint8_t bits = 0;
-  [[nodiscard]] std::string text() const;
-  friend bool operator==(const AddressPrefix&, const AddressPrefix&) = default;
-};
-
-struct PortRouteSettings {
-  AddressPrefix to;
-  IpEndpoint via;
-  friend bool operator==(const PortRouteSettings&, const PortRouteSettings&) = default;
-};
-
 struct PortSettings {
   std::string name;
   std::string device;       // PCI address or vdev string
-  std::vector<AddressPrefix> addresses;
+  std::vector<IpPrefix> addresses;
   std::uint16_t vlan = 0;   // 0: untagged
   std::uint16_t mtu = 1500;
   std::uint16_t udp_port = kNativePort;
   std::uint16_t queues = 0; // receive queues; 0: one for each poll worker
   bool promiscuous = false;
-  std::vector<PortRouteSettings> routes;
+  std::vector<StaticRoute> routes;
   int line = 0;
-  friend bool operator==(const PortSettings& a, const PortSettings& b) {
-    return a.name == b.name && a.device == b.device && a.addresses == b.addresses && a.vlan == b.vlan && a.mtu == b.mtu &&
-           a.udp_port == b.udp_port && a.queues == b.queues && a.promiscuous == b.promiscuous && a.routes == b.routes;
-  }
+  friend bool operator==(const PortSettings& a, const PortSettings& b);
 };
 
 struct LimitSettings {

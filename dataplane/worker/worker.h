@@ -111,6 +111,10 @@ class Worker {
   std::uint64_t post_quietly(Command command, const T& record, std::span<const std::byte> tail = {}) {
     return append(command, std::as_bytes(std::span(&record, 1)), tail);
   }
+  // The same for a record that was kept as bytes.
+  std::uint64_t append_quietly(Command command, std::span<const std::byte> record, std::span<const std::byte> tail) {
+    return append(command, record, tail);
+  }
   void wake();
   [[nodiscard]] std::uint64_t posted() const { return posted_; }
   // Free room for commands; each takes its bytes, rounded up to 8, and 8 more.

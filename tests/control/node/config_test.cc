@@ -108,11 +108,11 @@ TEST(Config, EveryKeyIsRead) {
   EXPECT_EQ(s.connect[1].name, "udp://10.1.0.2:46367");
   EXPECT_EQ(s.connect[1].link_class, LinkClass::kRemote);
   ASSERT_EQ(s.ports.size(), 1u);
-  EXPECT_EQ(s.ports[0].addresses[1].text(), "fd00::1/64");
+  EXPECT_EQ(to_text(s.ports[0].addresses[1]), "fd00::1/64");
   EXPECT_EQ(s.ports[0].vlan, 7);
   EXPECT_EQ(s.ports[0].queues, 2);
   ASSERT_EQ(s.ports[0].routes.size(), 1u);
-  EXPECT_EQ(ip_text(s.ports[0].routes[0].via), "10.1.0.254");
+  EXPECT_EQ(to_text(s.ports[0].routes[0].via), "10.1.0.254");
   EXPECT_EQ(s.limits.node_bytes, 512u << 20);
   EXPECT_EQ(s.limits.link_queue_bytes, 1u << 20);
   EXPECT_EQ(s.limits.subscriptions_per_link, 50u);
@@ -180,7 +180,7 @@ TEST(Config, FaultsNameLineAndRemedy) {
       {"slipway: 7\n", "test.yaml:1: `slipway` must be a section"},
       {"a: [\n", "not YAML"},
       {"slipway:\n  listen:\n    - tcp: 127.0.0.1\n", "test.yaml:3: `slipway.listen[].tcp`: `127.0.0.1` has no port"},
-      {"slipway:\n  listen:\n    - tcp: example.org:1\n", "is no IPv4 or IPv6 address"},
+      {"slipway:\n  listen:\n    - tcp: example.org:1\n", "is no IP address"},
       {"slipway:\n  listen:\n    - tcp: ::1:5\n", "brackets"},
       {"slipway:\n  listen:\n    - tcp: 127.0.0.1:70000\n", "is no port"},
       {"slipway:\n  listen:\n    - {tcp: 127.0.0.1:1, udp: 127.0.0.1:1}\n", "exactly one of tcp, udp, unix"},
@@ -193,7 +193,7 @@ TEST(Config, FaultsNameLineAndRemedy) {
       {"slipway:\n  workers: [{}]\n  ports:\n    - {device: net_null0}\n", "test.yaml:4: `slipway.ports` need a worker of `kind: poll`"},
       {"slipway:\n  ports:\n    - {name: x}\n", "test.yaml:3: `device` is missing"},
       {"slipway:\n  ports:\n    - {device: a, addresses: [10.0.0.1]}\n", "has no prefix length"},
-      {"slipway:\n  ports:\n    - {device: a, addresses: [10.0.0.1/33]}\n", "is no prefix length"},
+      {"slipway:\n  ports:\n    - {device: a, addresses: [10.0.0.1/33]}\n", "the prefix length must be"},
       {"slipway:\n  ports:\n    - {device: a, routes: [{to: 0.0.0.0/0, via: 'fe80::1'}]}\n", "one IP version"},
       {"slipway:\n  connect:\n    - {class: peer}\n", "test.yaml:3: `to` is missing"},
       {"slipway:\n  connect:\n    - {to: 'http://1.2.3.4:5'}\n", "write tcp://"},
