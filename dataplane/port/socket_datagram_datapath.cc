@@ -36,7 +36,7 @@ Ancillary read_ancillary(io_uring_recvmsg_out* out, msghdr* form) {
       in_pktinfo info;
       std::memcpy(&info, CMSG_DATA(c), sizeof info);
       found.has_local = true;
-      found.local.family = 4;
+      found.local = {.family = 4};  // an IPv6 socket tells the mapped address too
       std::memcpy(found.local.address.data(), &info.ipi_addr, 4);
     } else if (c->cmsg_level == IPPROTO_IPV6 && c->cmsg_type == IPV6_PKTINFO && !found.has_local) {
       in6_pktinfo info;

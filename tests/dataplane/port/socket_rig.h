@@ -63,6 +63,7 @@ struct RigOptions {
   NodeBudget* budget = nullptr;           // shared with another rig
   CongestionTable* congestion = nullptr;
   bool segment_offload = true;
+  bool start = true;                      // false: the thread that will own the engine starts it
 };
 
 class Rig {
@@ -116,7 +117,7 @@ class Rig {
   std::function<bool(rte_mbuf*)> on_frame;             // true: it took the frame over
   std::vector<Bytes> received;                         // frames without a route, copied
   std::uint64_t copies = 0;
-  bool closed = false;
+  bool closed = false;                                 // its owner has called close_all()
   LinkIndex next_link = 1;
   std::uint16_t next_port = 0;
   std::vector<rte_mbuf*> burst{32};
