@@ -164,7 +164,8 @@ std::expected<void, std::string> DpdkPort::configure() {
   conf.txmode.offloads = tx_offloads_;
   conf.rxmode.mq_mode = rss_ != 0 ? RTE_ETH_MQ_RX_RSS : RTE_ETH_MQ_RX_NONE;
   conf.rx_adv_conf.rss_conf.rss_hf = rss_;
-  conf.intr_conf.lsc = (*info_->dev_flags & RTE_ETH_DEV_INTR_LSC) != 0 ? 1 : 0;
+  // No link interrupt: with it DPDK only tells what the last interrupt left behind, and some devices (e1000e) miss
+  // some. tick() asks the device.
   conf.intr_conf.rmv = (*info_->dev_flags & RTE_ETH_DEV_INTR_RMV) != 0 ? 1 : 0;
   conf.intr_conf.rxq = config_.rx_interrupts ? 1 : 0;
   int error = rte_eth_dev_configure(device_.id, rx_queues_, tx_queues_, &conf);
