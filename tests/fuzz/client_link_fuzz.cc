@@ -58,7 +58,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
     // First byte: raw, or as bodies of frames of this kind to our name.
     if (size > 0 && data[0] % 6 != 0) {
       std::vector<std::byte> frame(kFrameHeaderBytes + size - 1);
-      store_header(frame.data(), {.kind = static_cast<FrameKind>(data[0] % 6), .fanout = data[0] / 6, .destination = application.hashed_name(), .source = application.hashed_name()});
+      store_header(frame.data(), {.kind = static_cast<FrameKind>(data[0] % 6), .fanout = data[0] / 6u, .destination = application.hashed_name(), .source = application.hashed_name()});
       std::memcpy(frame.data() + kFrameHeaderBytes, data + 1, size - 1);
       send_frame(frame);
     } else if (size > 1) {

@@ -125,7 +125,7 @@ void Tree::add_messages() {
   pub->add_option("name", a.name, "To whom: org/ns/service is any one instance, org/ns/service/ID that one")->required()->type_name("NAME");
   pub->add_option("payload", a.payload, "The message");
   pub->add_flag("--all", a.all, "To all subscribers (a channel) instead of one");
-  pub->add_option("-n,--count", a.count, "Send it so many times")->default_val("1");
+  pub->add_option("-n,--count", a.count, "Send it so many times; default 1");
   pub->add_option("--rate", a.rate, "Messages a second; default: at once")->check(CLI::Range(0.001, 1e7));
   pub->add_option("--size", a.size, "A payload of so many bytes instead of a text")->check(CLI::Range(1, 4'000'000));
   pub->add_flag("--lines", a.lines, "Send each line of standard input");
@@ -142,7 +142,7 @@ void Tree::add_messages() {
   instances->add_option("name", a.name, "Service")->required()->type_name("NAME");
   auto* bench = verb("bench", "Measures messages and latencies through a node", "slipwayctl bench 1:16 --size 1024 --rate 50000 --duration 10", verb_bench);
   bench->add_option("pattern", a.pattern, "1:1, 1:N (a channel), N:1 or request")->default_val("1:1");
-  bench->add_option("--size", a.size, "Payload bytes")->default_val("64")->check(CLI::Range(16, 4'000'000));
+  bench->add_option("--size", a.size, "Payload bytes; default 64")->check(CLI::Range(16, 4'000'000));
   bench->add_option("-n,--count", a.messages, "Send so many messages in all, instead of for a time");
   bench->add_option("--duration", a.duration, "Send for so many seconds")->default_val("5")->check(CLI::Range(0.01, 86'400.0));
   bench->add_option("--rate", a.rate, "Messages a second in all; latencies then count from when each was due. Default: as fast as it goes")->check(CLI::Range(0.001, 1e8));

@@ -237,14 +237,21 @@ bool books_balance(const std::string& json) { return truth(parse(json), {"balanc
 std::string render_workers(const std::string& json) {
   const Json j = parse(json);
   Table table({left("WORKER"), left("KIND"), right("CPU"), left("STATE"), right("BUSY"), right("CYCLES/FRAME"), right("FRAMES/BURST"), right("LONGEST LOOP"), right("SLOW LOOPS"), right("FRAMES IN"), right("SENT"),
-               right("SYSCALLS"), right("WAITING"), left("SOCKETS")});
+               right("SYSCALLS"), right("WAITING")});
+  std::string sockets;
   for (const auto& w : items(j, "workers")) {
     table.add({text(w, {"name"}), text(w, {"kind"}), real(w, {"cpu"}) < 0 ? "any" : text(w, {"cpu"}), truth(w, {"running"}) ? "running" : "stopped", percent_text(real(w, {"busy_share"})),
                fmt::format("{:.0f}", real(w, {"cycles_per_frame"})), fmt::format("{:.1f}", real(w, {"frames_per_burst"})), fmt::format("{:.0f} us", real(w, {"longest_loop_us"})),
                counted(w, {"counters", "slow_loops"}), counted(w, {"counters", "frames_in"}), counted(w, {"counters", "sent"}), counted(w, {"counters", "syscalls"}),
-               counted(w, {"commands_waiting"}), text(w, {"sockets"})});
+               counted(w, {"commands_waiting"})});
+    if (!text(w, {"sockets"}).empty()) {
+      sockets += fmt::format("io_uring of {}: {}\n", safe_text(text(w, {"name"})), safe_text(text(w, {"sockets"})));
+    }
   }
   std::string out = table.text();
+  if (!sockets.empty()) {
+    out += "\n" + sockets;
+  }
   Table control({right("COUNT"), left("CONTROL THREAD")});
   for (const auto& [name, value] : at(j, {"control"}).items()) {
     if (value.is_number_unsigned() && value.get<std::uint64_t>() != 0) {

@@ -208,6 +208,14 @@ TEST(CommandLine, GlobalOptionsMayComeBeforeAndBehindTheVerb) {
   }
 }
 
+TEST(CommandLine, DefaultsOfOneVerbAreNotAnothers) {
+  const auto parsed = parse("pub o/n/s hello");
+  ASSERT_TRUE(parsed->ok);
+  EXPECT_EQ(parsed->arguments.size, 0u);
+  EXPECT_EQ(parsed->arguments.count, 0u);
+  EXPECT_EQ(parsed->arguments.payload, "hello");
+}
+
 TEST(CommandLine, WrongUseIsAnError) {
   for (const char* line : {"", "nonsense", "explain", "route add x", "route", "log-level loud", "capture x", "top --interval 0", "bench --size 15", "completion tcsh", "--timeout 0 status", "status extra"}) {
     EXPECT_FALSE(parse(line)->ok) << line;
