@@ -152,6 +152,9 @@ void Tree::add_messages() {
 }
 
 void Tree::add_own() {
+  auto* preflight = verb("preflight", "Whether this machine can run a node: huge pages, rights, devices, CPUs, io_uring; names the command that repairs each; exit code 7 if something is missing",
+                         "slipwayctl preflight --config /etc/slipway/slipwayd.yaml", verb_preflight);
+  preflight->add_option("-c,--config", a.config, "For this configuration; default: the embedded one")->type_name("FILE");
   auto* completion = verb("completion", "Prints a completion script for a shell", "slipwayctl completion bash > /etc/bash_completion.d/slipwayctl", nullptr);
   completion->add_option("shell", a.shell, "bash, zsh or fish")->required()->check(CLI::IsMember({"bash", "zsh", "fish"}));
   completion->callback([this] {

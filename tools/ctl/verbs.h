@@ -31,5 +31,7 @@ int verb_pub(const Arguments&);        // messaging.cc
 int verb_sub(const Arguments&);
 int verb_instances(const Arguments&);
 int verb_bench(const Arguments&);      // bench.cc
+int verb_preflight(const Arguments&);  // preflight.cc
+std::string preflight_json(const std::string& text, bool good);
 
 }  // namespace slipway::ctl

@@ -17,6 +17,7 @@
 #include "command_tree.h"
 #include "render.h"
 #include "table.h"
+#include "verbs.h"
 
 namespace slipway::ctl {
 namespace {
@@ -222,13 +223,20 @@ TEST(CommandLine, WrongUseIsAnError) {
   }
 }
 
+TEST(Preflight, LinesBecomeJson) {
+  EXPECT_EQ(preflight_json("ok   io_uring       rings, and more\nBAD  huge_pages     none\n                    repair: echo 64 > x\n", false),
+            "{\"checks\":[{\"found\":\"rings, and more\",\"name\":\"io_uring\",\"repair\":\"\",\"result\":\"ok\"},"
+            "{\"found\":\"none\",\"name\":\"huge_pages\",\"repair\":\"echo 64 > x\",\"result\":\"bad\"}],\"good\":false}\n");
+  EXPECT_EQ(preflight_json("", true), "{\"checks\":[],\"good\":true}\n");
+}
+
 TEST(Documents, EveryVerbIsInThemAllWithAnExample) {
   Arguments arguments;
   std::function<int()> run;
   const auto tree = make_command_tree(&arguments, &run);
   const auto man = manual_page(*tree);
   const std::vector<std::string> verbs = {"status", "ports", "links", "routes", "explain", "drops", "books", "workers", "memory", "trace", "capture", "top", "version", "stop", "reload",
-                                          "log-level", "pub", "sub", "bench", "instances", "completion", "config", "close"};
+                                          "log-level", "pub", "sub", "bench", "instances", "completion", "config", "close", "preflight"};
   for (const auto& verb : verbs) {
     for (const char* shell : {"bash", "zsh", "fish"}) {
       EXPECT_THAT(completion_script(*tree, shell), HasSubstr(verb)) << shell;
