@@ -5,6 +5,8 @@
 #include <algorithm>
 #include <cstring>
 
+#include "port/ip_address.h"
+
 namespace slipway {
 
 namespace {
@@ -409,7 +411,8 @@ void Links::on_hello(const Hello& from, std::span<const std::byte> frame, std::u
     refuse_here(why);
     return;
   }
-  auto link = open(false, from.transport == static_cast<std::uint8_t>(LinkTransport::kEthernet) ? "ethernet" : "udp", "", now_ms);
+  const bool ethernet = from.transport == static_cast<std::uint8_t>(LinkTransport::kEthernet);
+  auto link = open(false, ethernet ? "ethernet" : "udp", to_text(from.from), now_ms);
   if (!link) {
     refuse_here(link.error());
     return;
