@@ -10,10 +10,6 @@ namespace slipway {
 
 namespace {
 
-bool is_pci(const std::string& device) {
-  return device.find(':') != std::string::npos && device.find(',') == std::string::npos && device.starts_with("0");
-}
-
 void log_dpdk(Log& log, int level, std::string_view line) {
   log.write(level <= 4 ? LogLevel::kError : level == 5 ? LogLevel::kWarn : LogLevel::kDebug, fmt::format("DPDK: {}", line));
 }
@@ -24,7 +20,7 @@ std::expected<std::unique_ptr<NodePorts>, std::string> NodePorts::open(const Nod
   std::unique_ptr<NodePorts> out(new NodePorts(log));
   out->buffers_ = settings.limits.buffers;
   EalOptions options;
-  options.pci = std::ranges::any_of(settings.ports, [](const auto& p) { return is_pci(p.device); });
+  options.pci = std::ranges::any_of(settings.ports, [](const auto& p) { return is_pci_address(p.device); });
   options.huge_pages = settings.huge_pages ? HugePages::kAuto : HugePages::kNever;
   // One pool for each port at most, since a port may ask for its own memory node.
   options.memory_bytes = pool_bytes(settings.limits.buffers) * std::max<std::size_t>(1, settings.ports.size()) +
@@ -172,8 +168,7 @@ void NodePorts::tick(std::uint64_t now_ms) {
       case PortEvent::kUp:
       case PortEvent::kBack:
         log_.info(fmt::format("port {}: link up", port.settings.name));
-        port.neighbors->restart(now_ms, output);
-        port.neighbors->announce(output);
+        port.neighbors->restart(port.device->ethernet(), now_ms, output);
         break;
       case PortEvent::kDown:
         log_.warn(fmt::format("port {}: link down", port.settings.name));

@@ -36,20 +36,20 @@ constexpr std::uint64_t kUdpRss = RTE_ETH_RSS_NONFRAG_IPV4_UDP | RTE_ETH_RSS_NON
 constexpr std::uint32_t kRxOverheadBytes = 14 + 4 + 4;  // Ethernet, tag, and the checksum that some devices leave
 
 std::expected<void, std::string> check(const DpdkPortConfig& config) {
-  const auto wrong = [&](std::string_view what) { return std::unexpected(fmt::format("Port {}: {}.", config.name, what)); };
+  const auto wrong = [](std::string_view what) { return std::unexpected(fmt::format("{}.", what)); };
   const auto link_local = std::ranges::any_of(config.addresses, [](const IpPrefix& prefix) { return prefix.address.family == 6; });
   if (config.addresses.empty()) {
-    return wrong("it has no address; set `addresses`");
+    return wrong("The port has no address; set `addresses`");
   }
   if (config.addresses.size() + (link_local ? 1 : 0) > kMaxPortAddresses) {
-    return wrong(fmt::format("it has {} addresses; {} are possible", config.addresses.size(), kMaxPortAddresses - 1));
+    return wrong(fmt::format("The port has {} addresses; {} are possible", config.addresses.size(), kMaxPortAddresses - 1));
   }
   if (const auto bad = std::ranges::find_if_not(config.addresses, [](const IpPrefix& p) { return is_unicast(p.address); });
       bad != config.addresses.end()) {
     return wrong(fmt::format("{} is not the address of one host", to_text(*bad)));
   }
   if (config.routes.size() > kMaxPortRoutes) {
-    return wrong(fmt::format("it has {} routes; {} are possible", config.routes.size(), kMaxPortRoutes));
+    return wrong(fmt::format("The port has {} routes; {} are possible", config.routes.size(), kMaxPortRoutes));
   }
   if (config.mtu < kMinPortMtu || config.mtu > kMaxPortMtu) {
     return wrong(fmt::format("`mtu` is {}; {} to {} are possible", config.mtu, kMinPortMtu, kMaxPortMtu));
@@ -73,7 +73,7 @@ std::expected<std::unique_ptr<DpdkPort>, std::string> DpdkPort::attach(std::uint
   }
   auto port = std::unique_ptr<DpdkPort>(new DpdkPort(number, config));
   if (auto probed = port->probe(); !probed) {
-    return std::unexpected(fmt::format("Port {}: {}", config.name, probed.error()));
+    return std::unexpected(probed.error());
   }
   return port;
 }
@@ -87,7 +87,7 @@ DpdkPort::~DpdkPort() {
 
 std::string DpdkPort::failed(std::string_view doing, int error) const {
   const std::string said = take_dpdk_error();
-  return fmt::format("the {} device {} cannot {}: {}{}.", driver_, config_.device, doing, rte_strerror(-error),
+  return fmt::format("The {} device {} cannot {}: {}{}.", driver_, config_.device, doing, rte_strerror(-error),
                      said.empty() ? "" : fmt::format(" (DPDK says: {})", said));
 }
 
@@ -125,7 +125,7 @@ std::expected<void, std::string> DpdkPort::start(rte_mempool* pool, std::uint16_
     done = go();
   }
   if (!done) {
-    last_error_ = fmt::format("Port {}: {}", config_.name, done.error());
+    last_error_ = done.error();
     return std::unexpected(last_error_);
   }
   return {};
@@ -148,15 +148,15 @@ void DpdkPort::choose_offloads() {
 std::expected<void, std::string> DpdkPort::configure() {
   choose_offloads();
   if (rx_queues_ == 0 || tx_queues_ == 0) {
-    return std::unexpected(fmt::format("the device {} has no queues.", config_.device));
+    return std::unexpected(fmt::format("The device {} has no queues.", config_.device));
   }
   const bool needs_chains = config_.mtu + kRxOverheadBytes > kMbufDataBytes;
   if (needs_chains && ((rx_offloads_ & RTE_ETH_RX_OFFLOAD_SCATTER) == 0 || (tx_offloads_ & RTE_ETH_TX_OFFLOAD_MULTI_SEGS) == 0)) {
-    return std::unexpected(fmt::format("the driver {} has no packets of several buffers; set `mtu` to {} or less.", driver_,
+    return std::unexpected(fmt::format("The driver {} has no packets of several buffers; set `mtu` to {} or less.", driver_,
                                        kMbufDataBytes - kRxOverheadBytes));
   }
   if (config_.mtu > info_->max_mtu && info_->max_mtu != 0) {
-    return std::unexpected(fmt::format("the device {} allows an `mtu` of at most {}.", config_.device, info_->max_mtu));
+    return std::unexpected(fmt::format("The device {} allows an `mtu` of at most {}.", config_.device, info_->max_mtu));
   }
   rte_eth_conf conf{};
   conf.rxmode.mtu = config_.mtu;
@@ -321,7 +321,7 @@ PortEvent DpdkPort::put_out_of_service() {
   rest();
   remove_device(device_);
   attached_ = false;
-  last_error_ = fmt::format("Port {}: the device {} went away.", config_.name, config_.device);
+  last_error_ = fmt::format("The device {} went away.", config_.device);
   return PortEvent::kGone;
 }
 
@@ -333,7 +333,7 @@ PortEvent DpdkPort::reset() {
   reset_asked_ = false;
   rest();
   if (const int error = rte_eth_dev_reset(device_.id); error != 0) {
-    last_error_ = fmt::format("Port {}: {}", config_.name, failed("be reset", error));
+    last_error_ = failed("be reset", error);
     removed_ = true;  // have it anew
     return PortEvent::kGone;
   }
@@ -342,7 +342,7 @@ PortEvent DpdkPort::reset() {
     done = go();
   }
   if (!done) {
-    last_error_ = fmt::format("Port {}: {}", config_.name, done.error());
+    last_error_ = done.error();
     removed_ = true;
     return PortEvent::kGone;
   }
@@ -367,7 +367,7 @@ PortEvent DpdkPort::tick(std::uint64_t now_ms) {
     retry_ms_ = now_ms + kRetryMs;
     auto done = probe();
     if (done && (rx_queues_ > info_->max_rx_queues || tx_queues_ > info_->max_tx_queues)) {
-      done = std::unexpected(std::string("the device came back with fewer queues; restart the node."));
+      done = std::unexpected(std::string("The device came back with fewer queues; restart the node."));
     }
     if (done) {
       done = configure();
@@ -376,7 +376,7 @@ PortEvent DpdkPort::tick(std::uint64_t now_ms) {
       done = go();
     }
     if (!done) {
-      last_error_ = fmt::format("Port {}: {}", config_.name, done.error());
+      last_error_ = done.error();
       if (attached_) {
         rest();
         remove_device(device_);

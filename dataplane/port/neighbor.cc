@@ -13,6 +13,11 @@ Neighbors::Neighbors(const EthernetPort& port, std::vector<IpPrefix> prefixes, s
     : port_(port), prefixes_(std::move(prefixes)), routes_(std::move(routes)), times_(times) {
   std::ranges::stable_sort(routes_, std::greater{}, [](const StaticRoute& route) { return route.to.length; });
   std::ranges::stable_sort(prefixes_, std::greater{}, &IpPrefix::length);
+  add_link_local();
+}
+
+// The address that the port has and the configuration has not.
+void Neighbors::add_link_local() {
   for (const IpAddress& own : port_.own()) {
     const bool configured = std::ranges::any_of(prefixes_, [&](const IpPrefix& prefix) { return prefix.address == own; });
     if (!configured) {  // the link-local address
@@ -139,10 +144,17 @@ void Neighbors::tick(std::uint64_t now_ms, Output& out) {
   }
 }
 
-void Neighbors::restart(std::uint64_t now_ms, Output& out) {
+void Neighbors::restart(const EthernetPort& port, std::uint64_t now_ms, Output& out) {
+  const bool moved = port.mac != port_.mac;
+  std::erase_if(prefixes_, [this](const IpPrefix& prefix) { return prefix.address == link_local_address(port_.mac); });
+  port_ = port;
+  add_link_local();
   announce(out);
   for (auto& [address, entry] : entries_) {
     entry.tries = 0;
+    if (moved && entry.resolved) {
+      out.changed.push_back(address);  // templates carry our own MAC address
+    }
     ask(entry, now_ms, out);
   }
 }

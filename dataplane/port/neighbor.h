@@ -59,8 +59,9 @@ class Neighbors {
   void announce(Output& out) const;  // at start, and after the link came up: who we are
   void packet_in(std::span<const std::byte> packet, std::uint64_t now_ms, Output& out);
   void tick(std::uint64_t now_ms, Output& out);
-  // The link went down: nothing is known for sure any more; everything is asked again.
-  void restart(std::uint64_t now_ms, Output& out);
+  // The link came up again, or the device came back as `port` says (maybe with another MAC address): announces us,
+  // asks for every next hop again. What was known is used until it proves wrong.
+  void restart(const EthernetPort& port, std::uint64_t now_ms, Output& out);
 
   struct Entry {
     IpAddress address;
@@ -81,6 +82,7 @@ class Neighbors {
       return a.family != b.family ? a.family < b.family : a.bytes < b.bytes;
     }
   };
+  void add_link_local();
   void ask(Entry& entry, std::uint64_t now_ms, Output& out);
 
   EthernetPort port_;

@@ -164,7 +164,7 @@ class Server {
           say("{}: {}", served.port->config().name, kTexts[static_cast<std::size_t>(event)]);
         }
         if (event == PortEvent::kUp || event == PortEvent::kBack) {
-          served.neighbors->restart(now_ms(), out);
+          served.neighbors->restart(served.port->ethernet(), now_ms(), out);
         }
         served.neighbors->tick(now_ms(), out);
         if (served.port->state().carrier.load()) {

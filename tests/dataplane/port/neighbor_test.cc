@@ -161,12 +161,26 @@ TEST(Neighbors, AsksAgainAfterTheLinkWasDown) {
   ASSERT_TRUE(neighbors.want(ip("10.1.0.9"), 0, out));
   neighbors.packet_in(reply4("10.1.0.9"), 0, out);
   out = {};
-  neighbors.restart(1000, out);
+  neighbors.restart(test_port(), 1000, out);
   EXPECT_EQ(out.packets.size(), 3u) << "two announcements and a question";
   EXPECT_TRUE(neighbors.mac_of(ip("10.1.0.9")).has_value()) << "used until it is known to be gone";
   const MacAddress moved{2, 7, 7, 7, 7, 7};
   neighbors.packet_in(reply4("10.1.0.9", moved), 1001, out);
   EXPECT_EQ(neighbors.mac_of(ip("10.1.0.9")), moved);
+}
+
+TEST(Neighbors, ADeviceThatComesBackWithAnotherMacChangesTheTemplates) {
+  Neighbors neighbors = table();
+  Neighbors::Output out;
+  ASSERT_TRUE(neighbors.want(ip("10.1.0.9"), 0, out));
+  neighbors.packet_in(reply4("10.1.0.9"), 0, out);
+  out = {};
+  EthernetPort port = test_port();
+  port.mac = {2, 3, 3, 3, 3, 3};
+  neighbors.restart(port, 1000, out);
+  EXPECT_EQ(out.changed, std::vector{ip("10.1.0.9")});
+  EXPECT_EQ(std::memcmp(out.packets.back().data() + 6, port.mac.data(), 6), 0);
+  EXPECT_EQ(std::memcmp(neighbors.outer_to(make_endpoint(ip("10.1.0.9"), 5)).bytes.data() + 6, port.mac.data(), 6), 0);
 }
 
 }  // namespace
