@@ -7,6 +7,7 @@
 #include <fmt/format.h>
 #include <rte_eal.h>
 #include <rte_malloc.h>
+#include <rte_memory.h>
 
 namespace slipway {
 
@@ -32,7 +33,7 @@ std::expected<SocketSlab*, std::string> SocketSlab::create(std::uint32_t pieces,
     slab->pieces_[i].slab = slab;
     slab->pieces_[i].shared.free_cb = &SocketSlab::on_free;
     slab->pieces_[i].shared.fcb_opaque = &slab->pieces_[i];
-    slab->iova_[i] = slab->mapped_ ? reinterpret_cast<rte_iova_t>(slab->data(i)) : rte_malloc_virt2iova(slab->data(i));
+    slab->iova_[i] = slab->mapped_ ? reinterpret_cast<rte_iova_t>(slab->data(i)) : rte_mem_virt2iova(slab->data(i));
   }
   for (std::uint32_t i = pieces; i-- > 0;) {
     slab->put(i);
