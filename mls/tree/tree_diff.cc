@@ -218,16 +218,18 @@ void TreeDiff::blank_direct_path(LeafIndex index) {
 void TreeDiff::grow() {
   const uint32_t old_nodes = node_count();
   width_ = width_ == 0 ? 1 : width_ * 2;
-  // Nodes beyond the base have no hash yet, blank as they are. Leaves first: their ancestors follow.
+  // Nodes beyond the base have no hash yet, blank as they are. Those that were cut off before, and come
+  // back, may have missed one.
   for (NodeIndex node = old_nodes; node < node_count(); ++node) {
-    if (node < base_->node_count() || where_.find(node) != NodeMap::kNone) {
-      mark_dirty(root());
-      continue;
+    if (const uint32_t known = where_.find(node); known != NodeMap::kNone) {
+      changes_[known].hash_valid = true;  // so that it is marked afresh
+      mark_dirty(node);
+    } else if (node >= base_->node_count()) {
+      change_of(node).content = true;
+      mark_dirty(node);
     }
-    Change& change = change_of(node);
-    change.content = true;
-    mark_dirty(node);
   }
+  mark_dirty(root());
 }
 
 void TreeDiff::shrink() {
