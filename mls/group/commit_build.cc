@@ -355,7 +355,9 @@ Status CommitBuild::make_epoch() {
 
 Status CommitBuild::seal_group_info() {
   const Suite& suite = *group_->suite;
-  tree_ = diff().encode();
+  if (options_.tree_in_welcome || options_.tree_in_result) {
+    tree_ = diff().encode();
+  }
   Bytes external_pub;
   if (options_.external_pub_in_welcome) {
     MLS_ASSIGN(const KemKey key, external_key(suite, staged_->next.secrets.external_secret));

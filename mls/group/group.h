@@ -64,7 +64,9 @@ struct CommitOptions {
   bool force_path = false;
   std::optional<LeafChange> leaf;        // forces a path
   // Welcome.
-  bool tree_in_welcome = true;           // else CommitResult::tree is what joiners need beside it
+  bool tree_in_welcome = true;           // else joiners need the tree beside it:
+  bool tree_in_result = true;            // in CommitResult::tree, at a cost that grows with the group; or
+                                         // take export_tree() after accept_commit(), once for many joiners
   bool external_pub_in_welcome = false;
   Extensions group_info_extensions;      // more of the GroupInfo in the Welcome
   MessageOptions message;
@@ -73,7 +75,7 @@ struct CommitOptions {
 struct CommitResult {
   Bytes commit;                    // MLSMessage
   Bytes welcome;                   // MLSMessage; empty without joiners
-  Bytes tree;                      // ratchet tree; empty unless there are joiners and it is not inside
+  Bytes tree;                      // ratchet tree; empty unless asked for and needed
   uint64_t epoch = 0;              // that the commit leads to
   std::vector<LeafIndex> added;    // leaves of the joiners: those of CommitOptions::add come last, in order
   std::vector<HashValue> left_out; // waiting proposals that could not be part of it

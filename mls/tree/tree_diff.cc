@@ -393,10 +393,10 @@ Bytes TreeDiff::save() const {
   Writer writer(out);
   writer(width_, last_leaf_, first_free_);
   for (const Change& change : changes_) {
-    if (!change.content || change.node >= node_count()) {
+    if (!change.content) {
       continue;
     }
-    if (is_blank(change.node)) {
+    if (change.node >= node_count() || is_blank(change.node)) {
       writer(change.node, SavedNode::kBlank);
     } else if (is_leaf(change.node)) {
       writer(change.node, SavedNode::kLeaf, change.leaf->encoded());
@@ -453,16 +453,13 @@ Result<TreeDiff> TreeDiff::restore(const RatchetTree& base, View saved, const Li
       last_leaf >= diff.width_ || first_free > diff.width_) {
     return bad_snapshot();
   }
-  // Everything that a smaller tree has cut off is blank.
-  for (LeafIndex i = diff.width_; i < base.width(); ++i) {
-    if (base.leaf(i) != nullptr) {
-      diff.count_credential(base.leaf(i).get(), -1);
-      --diff.member_count_;
-    }
-  }
+  // Changes to what a smaller tree has cut off are among them.
+  const uint32_t width = diff.width_;
+  diff.width_ = std::max(width, base.width());
   while (!reader.at_end()) {
     MLS_TRY(diff.restore_change(reader));
   }
+  diff.width_ = width;
   for (NodeIndex node = base.node_count(); node < diff.node_count(); ++node) {
     if (diff.where_.find(node) == NodeMap::kNone) {
       return bad_snapshot();
@@ -471,7 +468,11 @@ Result<TreeDiff> TreeDiff::restore(const RatchetTree& base, View saved, const Li
   diff.mark_dirty(diff.root());
   diff.last_leaf_ = last_leaf;
   diff.first_free_ = first_free;
-  if (diff.leaf(last_leaf) == nullptr) {
+  bool cut_is_blank = true;
+  for (NodeIndex node = diff.node_count(); node < base.node_count(); ++node) {
+    cut_is_blank = cut_is_blank && diff.is_blank(node);
+  }
+  if (diff.leaf(last_leaf) == nullptr || !cut_is_blank) {
     return bad_snapshot();
   }
   diff.hash_all();
