@@ -216,6 +216,12 @@ class SocketEngine::Impl {
   void advance(Stream& stream, std::uint64_t bytes);
   void hold_for_zero_copy(Stream& stream, rte_mbuf* frame);
   void release_batches(Stream& stream);
+  struct Run {  // sent frames of one slab piece, whose references are taken away at once
+    SlabPiece* piece = nullptr;
+    std::int16_t count = 0;
+  };
+  void release_sent(rte_mbuf* frame, Run& run);
+  void end_run(Run& run);
   void drop_queue(Stream& stream);
   void count_held(LinkIndex link, std::int64_t frames, std::int64_t bytes);
 

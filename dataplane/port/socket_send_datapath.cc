@@ -81,7 +81,6 @@ void SocketEngine::Impl::drop_copy(LinkIndex link, rte_mbuf* frame, DropReason r
 
 // cost: 9 ns a copy
 void SocketEngine::Impl::send(const LinkRecord& record, rte_mbuf* frame) {
-  assert_owner();
   if (record.transport == LinkTransport::kDatagram) {
     return send_datagram(record, frame);
   }
@@ -261,12 +260,50 @@ void SocketEngine::Impl::hold_for_zero_copy(Stream& stream, rte_mbuf* frame) {
   doom(stream, CloseReason::kError, ENOBUFS);
 }
 
+void SocketEngine::Impl::end_run(Run& run) {
+  if (run.count > 0) {
+    slab_->drop_references(*run.piece, run.count);
+  }
+  run = {};
+}
+
+// What rte_pktmbuf_free() does, with short cuts for the common case, a frame of one segment that nobody else holds:
+// its mbuf goes where the next received frame takes one from, without the way through the pool, and neighbours of
+// one slab piece give their references back together.
+void SocketEngine::Impl::release_sent(rte_mbuf* frame, Run& run) {
+  if (frame->nb_segs != 1 || rte_mbuf_refcnt_read(frame) != 1 || frame->pool != options_.pool || RTE_MBUF_CLONED(frame) ||
+      stash_count_ == kMbufStash) {
+    rte_pktmbuf_free(frame);
+    return;
+  }
+  if (RTE_MBUF_HAS_EXTBUF(frame)) {
+    SlabPiece* piece = slab_->piece_of(frame);
+    if (piece == nullptr) {
+      rte_pktmbuf_free(frame);
+      return;
+    }
+    if (piece != run.piece) {
+      end_run(run);
+      run.piece = piece;
+    }
+    ++run.count;
+    frame->buf_addr = rte_mbuf_buf_addr(frame, frame->pool);
+    frame->buf_iova = rte_mempool_virt2iova(frame) + (static_cast<std::byte*>(frame->buf_addr) - reinterpret_cast<std::byte*>(frame));
+    frame->buf_len = rte_pktmbuf_data_room_size(frame->pool);
+    frame->shinfo = nullptr;
+    frame->ol_flags = 0;  // the reset keeps RTE_MBUF_F_EXTERNAL
+  }
+  rte_pktmbuf_reset(frame);
+  stash_[stash_count_++] = frame;
+}
+
 // `bytes` more of the queue are gone. cost: 12 ns a frame
 void SocketEngine::Impl::advance(Stream& stream, std::uint64_t bytes) {
   stream.sent_total += bytes;
   std::uint64_t left = bytes + stream.head_offset;
   std::int64_t frames = 0;
   std::int64_t frame_bytes = 0;
+  Run run;
   while (!stream.queue.empty()) {
     rte_mbuf* frame = stream.queue.front();
     const std::uint64_t size = frame_meta(frame).frame_bytes + kPrefix;
@@ -286,9 +323,10 @@ void SocketEngine::Impl::advance(Stream& stream, std::uint64_t bytes) {
     if (stream.send_zero_copy) {
       hold_for_zero_copy(stream, frame);
     } else {
-      rte_pktmbuf_free(frame);
+      release_sent(frame, run);
     }
   }
+  end_run(run);
   stream.head_offset = static_cast<std::uint32_t>(left);
   const std::uint64_t gone = static_cast<std::uint64_t>(frame_bytes) + static_cast<std::uint64_t>(frames) * kPrefix;
   stream.queued_bytes -= gone;

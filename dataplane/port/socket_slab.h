@@ -61,6 +61,21 @@ class SocketSlab {
   [[nodiscard]] std::uint32_t free_count() const { return free_count_; }
   void collect();  // what others sent home
 
+  // Takes away `count` references that the owner held for frames of its own.
+  void drop_references(SlabPiece& piece, std::int16_t count) {
+    if (rte_mbuf_ext_refcnt_update(&piece.shared, static_cast<std::int16_t>(-count)) == 0) {
+      put(static_cast<std::uint32_t>(&piece - pieces_));
+    }
+  }
+  // The piece of this slab that an mbuf refers to, or nullptr.
+  [[nodiscard]] SlabPiece* piece_of(const rte_mbuf* mbuf) const {
+    if (!RTE_MBUF_HAS_EXTBUF(mbuf) || mbuf->shinfo->free_cb != &SocketSlab::on_free) {
+      return nullptr;
+    }
+    auto* piece = static_cast<SlabPiece*>(mbuf->shinfo->fcb_opaque);
+    return piece->slab == this ? piece : nullptr;
+  }
+
   // The owner has taken what it wants of the piece: frees it unless frames refer to it.
   void drop_own(std::uint32_t piece) {
     SlabPiece& p = pieces_[piece];
