@@ -10,6 +10,7 @@ namespace slipway {
 
 // --- links -------------------------------------------------------------------------------------------
 inline constexpr std::uint64_t kHelloDeadlineMs = 5'000;       // from open to the end of the hello
+inline constexpr std::uint64_t kReadyMs = 1'000;               // without a sign from the other end: it is ready all the same
 inline constexpr std::uint64_t kHelloRetryMs = 500;            // datagram links: between two hellos
 inline constexpr std::uint64_t kLinkTickMs = 200;              // how often links are looked at
 inline constexpr std::uint32_t kKeepaliveTries = 3;            // silence of so many intervals: the link is dead

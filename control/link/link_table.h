@@ -41,6 +41,7 @@ struct NodeLink {
   bool entropy_ports = false;        // of the peer
   bool stalled = false;
   bool answered = false;             // our hello answer is on its way
+  bool peer_ready = false;           // the other end has taken the link up too: it may be told of subscriptions
   // What is still to happen until the index is free again.
   bool close_asked = false;
   bool closed = false;

@@ -357,8 +357,24 @@ void Links::answer_heard(NodeLink& link, const HelloReplyBody& reply, std::uint6
     if (NodeLink* up = table_.find(index, generation); up != nullptr && up->record.state == LinkState::kUp) {
       up->answered = true;
       sink_.link_up(*up);
+      ready(*up);
+      // Tells the other end that its frames are taken from now on.
+      sink_.send(up->record, encode_link(KeepaliveBody{.stamp = up->up_ms, .answer = false}));
     }
   });
+}
+
+void Links::ready(NodeLink& link) {
+  if (!link.peer_ready && link.answered && link.record.state == LinkState::kUp) {
+    link.peer_ready = true;
+    sink_.peer_ready(link);
+  }
+}
+
+void Links::heard(LinkIndex index, std::uint32_t generation) {
+  if (NodeLink* link = table_.find(index, generation)) {
+    ready(*link);
+  }
 }
 
 // --- hello by datagram --------------------------------------------------------------------------------------
@@ -461,6 +477,7 @@ void Links::on_link_frame(LinkIndex index, std::uint32_t generation, std::span<c
     drop(*link, "the first frame must be a hello", kRefusalDrainMs, now_ms);
     return;
   }
+  ready(*link);
   if (const auto* keepalive = std::get_if<KeepaliveBody>(&*body)) {
     keepalive_heard(*link, *keepalive, now_ms);
   } else if (const auto* query = std::get_if<InstancesRequestBody>(&*body)) {
@@ -508,6 +525,9 @@ void Links::watch(NodeLink& link, std::uint64_t now_ms) {
   }
   if (link.record.state != LinkState::kUp) {
     return;
+  }
+  if (!link.peer_ready && now_ms - link.up_ms >= kReadyMs) {
+    ready(link);  // the frame that says so was lost on its way
   }
   const auto traffic = sink_.traffic(link.record.index);
   link.heard_ms = std::max(link.heard_ms, traffic.heard_ms);

@@ -4,8 +4,9 @@
 // A state machine: it does no I/O and reads no clock. Events and the time come in, what is to be done goes out
 // through LinkSink. Control thread.
 //
-//   accepted stream:  open -> kGreeting -> hello heard -> record kUp on every worker -> answer sent -> up
-//   made stream:      open -> kGreeting -> hello sent -> answer heard -> up
+//   accepted stream:  open -> kGreeting -> hello heard -> record kUp on every worker -> answer sent -> up -> first
+//                     frame heard: the other end is ready
+//   made stream:      open -> kGreeting -> hello sent -> answer heard -> up -> keepalive sent: we are ready
 //   datagram, taken:  hello with link id 0 -> challenge (nothing kept) -> hello with cookie -> as above
 //   datagram, made:   record kGreeting -> hello -> challenge -> hello with cookie -> answer -> up
 //   closing:          kClosing -> routes removed -> socket closed -> kFree on every worker -> index free again
@@ -43,6 +44,8 @@ class LinkSink {
   // Fills in what the way to record.peer needs (outer headers, datagram_bytes); an error if there is no way.
   virtual std::expected<void, std::string> find_way(LinkRecord& record) = 0;
   virtual void link_up(NodeLink& link) = 0;
+  // The other end of a link that is up has taken it up too. Until then its worker may throw away what is no link frame.
+  virtual void peer_ready(NodeLink& link) = 0;
   // Removes what the link subscribed; calls Links::forgotten(index) when nothing is left.
   virtual void link_lost(NodeLink& link) = 0;
   virtual void link_gone(const NodeLink& link) = 0;                         // the index is about to be free
@@ -126,6 +129,7 @@ class Links {
   void on_closed(const LinkClosed& closed, std::uint64_t now_ms);
   void on_released(const LinkReleased& released);
   void on_stalled(const LinkStalled& stalled, bool is_stalled);
+  void heard(LinkIndex link, std::uint32_t generation);  // a frame of this link came that is no link frame
   void forgotten(LinkIndex link);              // everything that it subscribed is removed
   void tick(std::uint64_t now_ms);
 
@@ -145,6 +149,7 @@ class Links {
   void take_terms(NodeLink& link, const HelloBody& hello);
   void bring_up(NodeLink& link, std::uint64_t now_ms);
   void answer(NodeLink& link);
+  void ready(NodeLink& link);
   HelloReplyBody reply_of(const NodeLink& link) const;
   void refuse(NodeLink& link, const std::string& why, std::uint64_t now_ms);
   void drop(NodeLink& link, const std::string& why, std::uint32_t drain_ms, std::uint64_t now_ms);

@@ -135,6 +135,9 @@ void Subscriptions::not_applied(std::uint64_t ticket, const std::string& worker)
 
 void Subscriptions::link_up(const NodeLink& link) {
   database_.add_link(link.record.index, link.record.link_class);
+}
+
+void Subscriptions::peer_ready(const NodeLink& link) {
   if (link.record.link_class == LinkClass::kPeer) {
     peers_.link_up(link);
   }

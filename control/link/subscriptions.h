@@ -45,6 +45,7 @@ class Subscriptions {
   void not_applied(std::uint64_t ticket, const std::string& worker);
 
   void link_up(const NodeLink& link);
+  void peer_ready(const NodeLink& link);   // it can be told what we know
   void link_lost(LinkIndex link);     // ends with SubscriptionSink::forgotten, at once or after some pump()s
 
   std::expected<void, std::string> add_static(LinkIndex link, const TextName& name);

@@ -134,6 +134,7 @@ class Node : private LinkSink, private SubscriptionSink, private ApiBackend {
   void after_applied(std::move_only_function<void()> call) override;
   std::expected<void, std::string> find_way(LinkRecord& record) override;
   void link_up(NodeLink& link) override;
+  void peer_ready(NodeLink& link) override;
   void link_lost(NodeLink& link) override;
   void link_gone(const NodeLink& link) override;
   void dial(std::uint32_t target) override;

@@ -95,6 +95,7 @@ void Node::on_punted(std::span<const std::byte> bytes) {
   if (frame_kind(frame.data()) == static_cast<std::uint8_t>(FrameKind::kLink)) {
     links_->on_link_frame(punted.link, punted.generation, frame, now_ms());
   } else {
+    links_->heard(punted.link, punted.generation);
     subscriptions_->on_frame(punted.link, punted.generation, frame);
   }
 }

@@ -50,6 +50,8 @@ void Node::link_up(NodeLink& link) {
   }
 }
 
+void Node::peer_ready(NodeLink& link) { subscriptions_->peer_ready(link); }
+
 void Node::set_static_routes(const NodeLink& link, const std::string& target) {
   for (const auto& route : manual_routes_) {
     if (route.to != target) {

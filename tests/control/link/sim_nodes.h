@@ -95,6 +95,7 @@ class SimNode final : public LinkSink, public SubscriptionSink {
     if (kind == static_cast<std::uint8_t>(FrameKind::kLink)) {
       links.on_link_frame(link, generation, frame, network_.now_ms);
     } else {
+      links.heard(link, generation);
       subscriptions.on_frame(link, generation, frame);
     }
   }
@@ -180,6 +181,7 @@ class SimNode final : public LinkSink, public SubscriptionSink {
     return way_fault.empty() ? std::expected<void, std::string>{} : std::unexpected(way_fault);
   }
   void link_up(NodeLink& link) override { subscriptions.link_up(link); }
+  void peer_ready(NodeLink& link) override { subscriptions.peer_ready(link); }
   void link_lost(NodeLink& link) override { subscriptions.link_lost(link.record.index); }
   void link_gone(const NodeLink&) override { ++gone; }
   void dial(std::uint32_t target) override {

@@ -229,6 +229,25 @@ TEST_F(PeersTest, HopLimitEndsTheRelay) {
   EXPECT_TRUE(b.knows(parse_name("org/ns/far")->hashed()));
 }
 
+TEST_F(PeersTest, PeerIsToldNothingBeforeItIsReady) {
+  auto client = client_of(a);
+  client.subscribe(kName, 7);
+  SimClient peer(network, a);
+  peer.hello("test-peer", 2);
+  EXPECT_TRUE(peer.next_link<HelloReplyBody>().accepted);
+  EXPECT_TRUE(peer.next().empty());
+  peer.send(encode_link(KeepaliveBody{.stamp = 1}));
+  EXPECT_TRUE(peer.next_link<KeepaliveBody>().answer);
+  const auto frame = peer.next();
+  ASSERT_FALSE(frame.empty());
+  EXPECT_EQ(frame_kind(frame.data()), static_cast<std::uint8_t>(FrameKind::kSubscribe));
+  SimClient silent(network, a);
+  silent.hello("silent-peer", 2);
+  silent.next();
+  wait(kReadyMs + kLinkTickMs);
+  EXPECT_FALSE(silent.next().empty());
+}
+
 TEST_F(PeersTest, RemoteLinksAreToldNothing) {
   b.connect_to(a, LinkClass::kRemote);
   wait(1'000);

@@ -197,8 +197,7 @@ TEST_P(Framing, PrivateMessagesOfEveryContent) {
                {ContentType::kProposal, proposal_}, {ContentType::kCommit, commit_}};
   for (auto [type, body] : cases) {
     for (size_t padding : {0, 1, 100}) {
-      Bytes message = private_message(content(type, body), padding);
-      auto opened = receive_private(message);  // points into it
+      auto opened = receive_private(private_message(content(type, body), padding));
       ASSERT_TRUE(opened) << opened.error().text;
       EXPECT_TRUE(equal(opened->content.body, body));
       EXPECT_TRUE(equal(opened->content.authenticated_data, aad_));
