@@ -59,6 +59,9 @@ std::string result_table(const BenchResult& r) {
   out += fmt::format("sent          {} ({})\n", count_text(r.sent), rate_text(r.seconds > 0 ? static_cast<double>(r.sent) / r.seconds : 0));
   out += fmt::format("{}  {} of {} ({}, {}/s of payload)\n", r.plan.request_reply ? "answered    " : "delivered   ", count_text(r.delivered), count_text(r.expected), rate_text(per_second),
                      bytes_text(static_cast<std::uint64_t>(per_second * r.plan.size)));
+  if (r.expected > r.delivered) {
+    out += fmt::format("missing       {}: slipwayctl drops says why\n", count_text(r.expected - r.delivered));
+  }
   if (r.nobody > 0) {
     out += fmt::format("nobody        {} messages reached nobody, says the node\n", count_text(r.nobody));
   }
