@@ -54,7 +54,6 @@ std::expected<std::unique_ptr<BlockingClient>, std::string> BlockingClient::conn
                                           raw->notices_.push_back(notice);
                                         }
                                       }});
-  // A refusal or a first failure is final for whoever waits here, unless it may pass in time.
   if (!client->wait(timeout_ms, [raw] { return raw->link_->up() || raw->link_->phase() == ClientLinkPhase::kClosed; }) || !raw->link_->up()) {
     const auto& trouble = client->link_->last_trouble();
     return std::unexpected(trouble.empty() ? fmt::format("{} did not answer within {} ms", raw->link_->endpoint().text, timeout_ms) : trouble);

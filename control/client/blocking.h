@@ -26,7 +26,7 @@ struct ReceivedMessage {
 
 class BlockingClient {
  public:
-  // Connects and says hello. Error: why not within timeout_ms.
+  // Connects and says hello, again and again until timeout_ms; with retry_first = false only once. Error: why not.
   static std::expected<std::unique_ptr<BlockingClient>, std::string> connect(ClientLinkOptions options, const TextName& name,
                                                                            std::uint64_t timeout_ms = 5'000);
 

@@ -233,7 +233,7 @@ void ClientLink::tear_down(const std::string& why) {
   loop_.cancel(std::exchange(tick_timer_, TimerId::kNone));
   loop_.cancel(std::exchange(retry_timer_, TimerId::kNone));
   requeue_subscriptions();
-  if (!options_.reconnect) {
+  if (!options_.reconnect || (!options_.retry_first && counters_.ups == 0)) {
     set_phase(ClientLinkPhase::kClosed, why);
     return;
   }

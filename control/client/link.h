@@ -66,6 +66,7 @@ struct ClientLinkOptions {
   std::uint32_t backoff_first_ms = 50;             // before the second try; doubles up to
   std::uint32_t backoff_max_ms = 5'000;            //   this; each wait varies by a quarter
   bool reconnect = true;
+  bool retry_first = true;                         // false: a link that fails before it was ever up is closed for good
   // Each change of phase; `why` says what went wrong, or is empty.
   std::function<void(ClientLinkPhase phase, const std::string& why)> on_phase;
 };

@@ -5,7 +5,9 @@
 #include <chrono>
 #include <cstdio>
 #include <iostream>
+#include <memory>
 #include <nlohmann/json.hpp>
+#include <utility>
 
 #include "api_client.h"
 #include "client/blocking.h"
@@ -33,7 +35,21 @@ std::expected<std::unique_ptr<BlockingClient>, Failure> connect(const Arguments&
   if (const auto endpoint = parse_endpoint(a.context.node); !endpoint) {
     return std::unexpected(Failure{ExitCode::kUsage, endpoint.error(), ""});
   }
-  auto client = BlockingClient::connect({.address = a.context.node, .client_name = name.text()}, name, static_cast<std::uint64_t>(a.context.timeout_ms));
+  // What happens to the link later is said on the side: the verb goes on when the link is up again.
+  auto was_up = std::make_shared<bool>(false);
+  const auto on_phase = [was_up, quiet = a.context.json](ClientLinkPhase phase, const std::string& why) {
+    if (phase == ClientLinkPhase::kUp && std::exchange(*was_up, true) && !quiet) {
+      std::fprintf(stderr, "connected again\n");
+    } else if (phase == ClientLinkPhase::kWaiting && *was_up && !quiet) {
+      std::fprintf(stderr, "%s; trying again\n", safe_text(why).c_str());
+    }
+  };
+  auto client = BlockingClient::connect({.address = a.context.node,
+                                         .client_name = name.text(),
+                                         .connect_ms = static_cast<std::uint32_t>(a.context.timeout_ms),
+                                         .retry_first = false,
+                                         .on_phase = on_phase},
+                                        name, static_cast<std::uint64_t>(a.context.timeout_ms));
   if (!client) {
     const bool refused = client.error().find("refused the link") != std::string::npos;
     return std::unexpected(Failure{refused ? ExitCode::kRefused : ExitCode::kNotReachable, client.error(), "--node ADDRESS or SLIPWAY_NODE names the node's native listener"});

@@ -357,6 +357,16 @@ TEST(ClientTrouble, NothingListens) {
   EXPECT_NE(x.whys[0].find("No such file"), std::string::npos) << x.whys[0];
 }
 
+TEST(ClientTrouble, AFirstFailureCanBeFinalAndALaterOneNot) {
+  Side never({.address = "tcp://127.0.0.1:1", .retry_first = false});
+  ASSERT_TRUE(never.until([&] { return never.link->phase() == ClientLinkPhase::kClosed; }));
+  FakeNode node;
+  Side once({.address = node.tcp(), .retry_first = false});
+  ASSERT_TRUE(once.wait_up());
+  node.drop_all();
+  ASSERT_TRUE(once.until([&] { return once.link->counters().ups == 2; }));
+}
+
 TEST(ClientTrouble, ARefusedHelloSaysWhy) {
   FakeNode node;
   node.run([](FakeNode& n) { n.refuse = true; });
