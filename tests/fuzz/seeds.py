@@ -3,7 +3,7 @@
 
   tests/fuzz/seeds.py mls-message FOLDER
 
-Targets: mls-message, mls-structs, mls-tree-extension. The others find their way from nothing.
+Targets: mls-message, mls-structs, mls-tree-extension, mls-tree. The others find their way from nothing.
 """
 import hashlib
 import json
@@ -56,7 +56,8 @@ def tree_seeds():
         yield bytes.fromhex(entry["tree"])
 
 
-SEEDS = {"mls-message": message_seeds, "mls-structs": struct_seeds, "mls-tree-extension": tree_seeds}
+SEEDS = {"mls-message": message_seeds, "mls-structs": struct_seeds, "mls-tree-extension": tree_seeds,
+         "mls-tree": tree_seeds}
 
 
 def main():
