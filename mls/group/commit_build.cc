@@ -158,8 +158,7 @@ Result<bool> CommitBuild::do_phase(Budget& budget) {
       return true;
     }
     case Phase::kChecks: {
-      MLS_TRY(diff().check_unique_keys());
-      MLS_TRY(check_neighbours(*group_, diff()));
+      MLS_TRY(check_own_leaf());
       if (has_path_) {
         MLS_TRY(prepare_path_seal());
       }
@@ -229,6 +228,25 @@ Status CommitBuild::merge_path() {
   MLS_TRY(check_capabilities(applier_->rules(), *leaf_));
   diff().set_leaf(self_, leaf_);
   return {};
+}
+
+// Every Add and Update was held against all before it when it was applied, and path keys are fresh: only the
+// own leaf can still be in somebody's way.
+Status CommitBuild::check_own_leaf() {
+  if (external_) {
+    MLS_TRY(diff().check_unique_keys());
+    return check_neighbours(*group_, diff());
+  }
+  if (leaf_ == nullptr) {
+    return {};
+  }
+  if (diff().key_in_use(KeyKind::kSignature, leaf_->signature_key(), node_math::leaf_node(self_))) {
+    return fail(ErrorCode::kKeyReuse, "making a commit: another member has our new signature key");
+  }
+  if (!TreeDiff(group_->tree).credential_in_use(leaf_->credential_type())) {
+    return check_neighbours(*group_, diff());
+  }
+  return check_newcomer(*group_, diff(), KeyIndex(), self_, *leaf_);
 }
 
 Status CommitBuild::prepare_path_seal() {

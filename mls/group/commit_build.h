@@ -40,6 +40,7 @@ struct CommitBuild {
   const SignatureKey& new_signer() const;
   Result<LeafNode> new_leaf();
   Status merge_path();
+  Status check_own_leaf();
   Status prepare_path_seal();
   Result<bool> seal_path(Budget& budget);
   void encode_commit();
