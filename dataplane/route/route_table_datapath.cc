@@ -58,9 +58,11 @@ inline void prefetch(const void* at) { _mm_prefetch(static_cast<const char*>(at)
 
 }  // namespace
 
-// cost, 32 names a burst, random names, small pages: see bench/table. Expected: 4 ns of mixing and 4 of matching
-// a name, and one line in DRAM each (13 ns when sixteen are under way, 29-36 without huge pages); a name outside its
-// home bucket (one in six) pays a second line.
+// cost, 32 names a burst in random order (bench/table; 2-CPU guest, Sapphire Rapids, November 2026, other work running):
+//   expected: 2 ns of mixing, 4-6 of matching, and one line each: nothing at 64 k names, 13 ns at 1 M;
+//   measured: 8-9 ns at 64 k names, 17-25 at 1 M, hits and misses alike; mixing alone 2 ns.
+// A name outside its home bucket (one in four) and one miss in ten pay a second line. With branches on what the lines
+// hold it was 20 ns at 64 k: random names mispredict them.
 void RouteTable::lookup(std::span<const std::byte* const> destinations, RouteMatch* matches) const {
   std::array<RouteEvidence, kMaxBurst> evidence;
   std::array<const Bucket*, kMaxBurst> place;
