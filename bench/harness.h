@@ -18,24 +18,32 @@ namespace slipway::bench {
 struct Options {
   bool quick = false;
   bool json = false;
+  bool busy = false;              // keep disturbed pairs too, rated by thread CPU time: for machines that do other work
   std::uint32_t pairs = 20;       // kept pairs that a comparison wants
   std::uint32_t block_ms = 200;
 };
 
-// Parses --quick, --json, --pairs N, --block-ms N; prints what is wrong and leaves with 2 on anything else.
+// Parses --quick, --json, --busy, --pairs N, --block-ms N; prints what is wrong and leaves with 2 on anything else.
 // --quick asks for fewer and shorter blocks unless --pairs or --block-ms say otherwise.
 Options parse_options(int argc, char** argv);
 
-// Runs for about `ns` nanoseconds of wall time, returns how many operations it did.
-using Arm = std::function<std::uint64_t(std::uint64_t ns)>;
+// What a block did. An arm that prepares its input inside the block (both arms alike) says how much thread CPU time
+// the timed part took; 0: all of the block.
+struct Work {
+  std::uint64_t operations = 0;
+  std::uint64_t timed_ns = 0;
+};
+
+// Runs for about `ns` nanoseconds of wall time.
+using Arm = std::function<Work(std::uint64_t ns)>;
 
 struct Comparison {
   std::string name;
-  double ratio = 0;          // median of rate(ours) / rate(reference) over the kept pairs
+  double ratio = 0;          // median of rate(ours) / rate(reference), by thread CPU time, over the kept pairs
   double low = 0;            // its first and ninth decile
   double high = 0;
   std::uint32_t pairs = 0;   // kept
-  std::uint32_t dropped = 0; // thread CPU below 0.95 of wall time in one of the two blocks
+  std::uint32_t dropped = 0; // thread CPU below 0.95 of wall time in one of the two blocks (with --busy: kept all the same)
   double ours_ns = 0;        // median of nanoseconds an operation, for orientation only
   double reference_ns = 0;
 };

@@ -6,9 +6,11 @@
 
 namespace slipway {
 namespace {
-// Nine tenths: at 0.95 the search for room gets long while half the buckets are split and half are not.
-constexpr std::uint64_t kFillNumerator = 9;
-constexpr std::uint64_t kFillDenominator = 10;
+// Fullest that a table gets before it grows. Above 0.88 inserts begin to fail while a third of the buckets is split:
+// those not yet split draw twice as many names as the others.
+constexpr std::uint64_t kFillNumerator = 84;
+constexpr std::uint64_t kFillDenominator = 100;
+constexpr int kMaxExtraSplits = 64;  // when a small table has a knot of names that share few buckets
 }  // namespace
 
 NameWriter::NameWriter(const RouteSecret& secret, std::uint32_t max_names, std::uint32_t max_buckets)
@@ -92,7 +94,7 @@ std::expected<void, InsertFault> NameWriter::insert(const Name& name, NameOwner 
   while (std::uint64_t{names_ + 1} * kFillDenominator > std::uint64_t{range_.buckets} * kSlots * kFillNumerator && split()) {
   }
   std::uint32_t slot = make_room(evidence);
-  for (int tries = 0; slot == kNoSlot && tries < 8 && split(); ++tries) {
+  for (int tries = 0; slot == kNoSlot && tries < kMaxExtraSplits && split(); ++tries) {
     slot = make_room(evidence);
   }
   if (slot == kNoSlot) {

@@ -2,7 +2,7 @@
 // Where names lie in the workers' tables. Knows which name holds which slot, decides where a new one goes, grows
 // the table by one bucket at a time, and says each step as a RouteUpdate. Control thread.
 //
-// Four names a bucket, filled to nine tenths: a name goes to its home bucket, else to its other one, else others are
+// Four names a bucket, filled to 0.84: a name goes to its home bucket, else to its other one, else others are
 // moved out of the way along a shortest path. Names outside their home bucket are kept in lists by home bucket, for
 // the filter bits, and go home as soon as there is room.
 

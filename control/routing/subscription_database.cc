@@ -49,7 +49,7 @@ SubscriptionDatabase::SubscriptionDatabase(const RouteSecret& secret, const Rout
       prefix_members_(limits.max_routes),
       member_index_(limits.max_routes),
       prefix_member_index_(limits.max_routes),
-      texts_(std::max(kLeastTextBytes, std::size_t{limits.max_routes} * kTextBytesPerRoute)),
+      texts_(std::max(kLeastTextBytes, std::size_t{limits.max_routes} * kTextBytesPerRoute), secret.round_key[0][0]),
       links_(kMaxLinks) {
   const auto post = [this](const RouteUpdate& update) { post_(update); };
   names_.connect(this, post, [this](std::uint32_t buckets) { return extend({buckets, 0}); });

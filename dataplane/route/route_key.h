@@ -50,8 +50,10 @@ struct BucketRange {
   // The bucket whose names the next new bucket takes over in part.
   [[nodiscard]] constexpr std::uint32_t next_split() const { return buckets - std::bit_floor(buckets); }
   [[nodiscard]] constexpr std::uint32_t at(std::uint32_t hash) const {
+    // Arithmetic, for compilers that would make it a branch that random hashes mispredict.
     const std::uint32_t high = hash & high_mask;
-    return high < buckets ? high : hash & high_mask >> 1;
+    const std::uint32_t too_high = 0u - static_cast<std::uint32_t>(high >= buckets);
+    return high & ~(too_high & (high_mask ^ high_mask >> 1));
   }
 };
 

@@ -129,7 +129,7 @@ class RouteTable {
   // Call it before posting an update that reaches there. The error leaves the table as it was.
   std::expected<void, std::string> extend(const TableExtent& extent);
   [[nodiscard]] TableExtent limits() const { return limits_; }
-  // What a table for so many names may grow to. The control thread fills buckets to nine tenths; a third more than
+  // What a table for so many names may grow to. The control thread fills buckets to 0.84; a third more than
   // full buckets is room for that and for uneven growth. A group needs two members, and each line of its tree
   // sixteen more: one line a name is more than names can need.
   static constexpr TableExtent limits_for(std::uint32_t max_names) {

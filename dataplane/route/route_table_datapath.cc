@@ -29,9 +29,10 @@ inline unsigned match_mask(const Bucket& bucket, const RouteEvidence& evidence) 
   return static_cast<unsigned>(_mm256_movemask_pd(_mm256_castsi256_pd(a)) & _mm_movemask_ps(_mm_castsi128_ps(b)));
 }
 
-inline bool may_be_elsewhere(const Bucket& bucket, const RouteEvidence& evidence) {
+// 1: a name with this evidence may lie in its other bucket.
+inline std::uint32_t filter_says(const Bucket& bucket, const RouteEvidence& evidence) {
   const std::uint32_t bit = filter_bit(evidence.home_hash());
-  return (bucket.value[bit >> 1] >> (kFilterShift + (bit & 1)) & 1) != 0;
+  return bucket.value[bit >> 1] >> (kFilterShift + (bit & 1)) & 1;
 }
 
 inline void set_filter(Bucket& bucket, std::uint8_t filter) {
@@ -66,7 +67,7 @@ inline void prefetch(const void* at) { _mm_prefetch(static_cast<const char*>(at)
 void RouteTable::lookup(std::span<const std::byte* const> destinations, RouteMatch* matches) const {
   std::array<RouteEvidence, kMaxBurst> evidence;
   std::array<const Bucket*, kMaxBurst> place;
-  std::array<std::uint8_t, kMaxBurst> again;
+  std::array<std::uint8_t, kMaxBurst + 1> again;  // one more: written before it is counted
   const std::size_t count = destinations.size();
   assert(count <= kMaxBurst);
   const BucketRange range = range_;
@@ -75,31 +76,31 @@ void RouteTable::lookup(std::span<const std::byte* const> destinations, RouteMat
     place[i] = buckets_ + range.at(evidence[i].home_hash());
     prefetch(place[i]);
   }
+  // No branch on what a line holds: it would be guessed before the line is there, and a wrong guess throws away
+  // the work on all that follow.
   std::size_t left = 0;
   for (std::size_t i = 0; i < count; ++i) {
     const Bucket& home = *place[i];
     const unsigned mask = match_mask(home, evidence[i]);
-    // The slot of a miss is read and thrown away: cheaper than a branch that random names mispredict.
     const std::uint32_t value = home.value[std::countr_zero(mask | 1u << (kSlots - 1))] & kValueMask;
-    matches[i] = RouteMatch(mask != 0 ? value : 0);
-    if (mask == 0 && may_be_elsewhere(home, evidence[i])) {
-      place[i] = buckets_ + range.at(evidence[i].other_hash());
-      prefetch(place[i]);
-      again[left++] = static_cast<std::uint8_t>(i);
-    }
-    if (matches[i].is_group()) {
-      prefetch(lines_ + matches[i].line());
-    }
+    matches[i] = RouteMatch(value & (0u - static_cast<std::uint32_t>(mask != 0)));
+    again[left] = static_cast<std::uint8_t>(i);
+    left += static_cast<std::size_t>(mask == 0) & filter_says(home, evidence[i]);
+  }
+  for (std::size_t k = 0; k < left; ++k) {
+    const std::size_t i = again[k];
+    place[i] = buckets_ + range.at(evidence[i].other_hash());
+    prefetch(place[i]);
   }
   for (std::size_t k = 0; k < left; ++k) {
     const std::size_t i = again[k];
     const unsigned mask = match_mask(*place[i], evidence[i]);
-    if (mask != 0) {
-      matches[i] = RouteMatch(place[i]->value[std::countr_zero(mask)] & kValueMask);
-      if (matches[i].is_group()) {
-        prefetch(lines_ + matches[i].line());
-      }
-    }
+    const std::uint32_t value = place[i]->value[std::countr_zero(mask | 1u << (kSlots - 1))] & kValueMask;
+    matches[i] = RouteMatch(value & (0u - static_cast<std::uint32_t>(mask != 0)));
+  }
+  for (std::size_t i = 0; i < count; ++i) {
+    // Line 0 is nobody's group: for a match that is none, a prefetch of a line that is there anyway costs less than a branch.
+    prefetch(lines_ + (matches[i].is_group() ? matches[i].line() : 0));
   }
 }
 
@@ -110,7 +111,7 @@ RouteMatch RouteTable::lookup_one(const Name& name) const {
     if (const unsigned mask = match_mask(bucket, evidence); mask != 0) {
       return RouteMatch(bucket.value[std::countr_zero(mask)] & kValueMask);
     }
-    if (!may_be_elsewhere(bucket, evidence)) {
+    if (filter_says(bucket, evidence) == 0) {
       break;
     }
   }
