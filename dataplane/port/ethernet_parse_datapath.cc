@@ -233,6 +233,8 @@ void update_checksum(std::byte* at, std::uint16_t old_word, std::uint16_t new_wo
   std::memcpy(&sum, at, sizeof sum);
   const std::uint64_t changed = std::uint64_t{static_cast<std::uint16_t>(~sum)} + static_cast<std::uint16_t>(~old_word) + new_word;
   sum = static_cast<std::uint16_t>(~fold(changed));
+  // Both zeros of ones' complement are the same, except where all that is covered is zero: then only ones are right.
+  sum = sum == 0 ? 0xFFFF : sum;
   std::memcpy(at, &sum, sizeof sum);
 }
 

@@ -9,10 +9,16 @@
 
 namespace slipway {
 
-Neighbors::Neighbors(const EthernetPort& port, std::vector<IpPrefix> prefixes, std::vector<StaticRoute> routes, const NeighborTimes& times)
-    : port_(port), prefixes_(std::move(prefixes)), routes_(std::move(routes)), times_(times) {
-  std::ranges::stable_sort(routes_, std::greater{}, [](const StaticRoute& route) { return route.to.length; });
-  std::ranges::stable_sort(prefixes_, std::greater{}, &IpPrefix::length);
+Neighbors::Neighbors(const EthernetPort& port, const std::vector<IpPrefix>& prefixes, const std::vector<StaticRoute>& routes,
+                     const NeighborTimes& times)
+    : port_(port), times_(times) {
+  // Longest first; among equals the order of the configuration.
+  for (const IpPrefix& prefix : prefixes) {
+    prefixes_.insert(std::ranges::upper_bound(prefixes_, prefix.length, std::greater{}, &IpPrefix::length), prefix);
+  }
+  for (const StaticRoute& route : routes) {
+    routes_.insert(std::ranges::upper_bound(routes_, route.to.length, std::greater{}, [](const StaticRoute& r) { return r.to.length; }), route);
+  }
   add_link_local();
 }
 

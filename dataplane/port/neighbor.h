@@ -29,7 +29,7 @@ struct NeighborTimes {
 class Neighbors {
  public:
   // `prefixes` are the port's addresses with their lengths, `routes` its static routes.
-  Neighbors(const EthernetPort& port, std::vector<IpPrefix> prefixes, std::vector<StaticRoute> routes,
+  Neighbors(const EthernetPort& port, const std::vector<IpPrefix>& prefixes, const std::vector<StaticRoute>& routes,
             const NeighborTimes& times = {});
 
   struct Output {

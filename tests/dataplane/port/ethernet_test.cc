@@ -238,6 +238,16 @@ TEST(Answer, EchoOfBothFamiliesWithRightChecksums) {
   expect_drop(parse(test_port(), echo(ip("10.1.0.9"), ip("10.1.0.2"), 8)), DropReason::kPacketNotOurs);
 }
 
+TEST(Answer, AnEchoOfNothingButZeros) {
+  Bytes request;
+  append_ethernet(request, kOurMac, kPeerMac, 0, 0x0800);
+  Bytes icmp(64);
+  icmp[0] = std::byte{8};
+  append_ip(request, ip("10.1.0.9"), ip("10.1.0.1"), 1, icmp, 2, false);
+  const Bytes reply = answer(test_port(), request);
+  EXPECT_EQ(slow_sum(std::span(reply).subspan(34)), 0xFFFFu);
+}
+
 TEST(Answer, NeedsRoom) {
   const Bytes request = echo(ip("10.1.0.9"), ip("10.1.0.1"), 8);
   Bytes bytes = request;
