@@ -56,7 +56,7 @@ std::expected<void, std::string> SocketEngine::Impl::init() {
   if (!slab) {
     return std::unexpected(slab.error());
   }
-  slab_.reset(*slab);
+  slab_ = std::move(*slab);
   queue_frames_ = options_.queue_frames != 0 ? options_.queue_frames : std::max(options_.pool->size / 8, 64u);
 
   io_uring_params params{};

@@ -11,9 +11,9 @@
 
 namespace slipway {
 
-std::expected<SocketSlab*, std::string> SocketSlab::create(std::uint32_t pieces, int numa_node) {
+std::expected<std::unique_ptr<SocketSlab>, std::string> SocketSlab::create(std::uint32_t pieces, int numa_node) {
   const std::size_t bytes = std::size_t{pieces} * kSlabPieceBytes;
-  auto* slab = new SocketSlab;
+  std::unique_ptr<SocketSlab> slab(new SocketSlab);
   slab->count_ = pieces;
   if (rte_eal_has_hugepages() != 0) {
     // Frames may leave by a NIC: its driver needs memory that the device can reach.
@@ -24,13 +24,12 @@ std::expected<SocketSlab*, std::string> SocketSlab::create(std::uint32_t pieces,
     slab->mapped_ = true;
   }
   if (slab->memory_ == nullptr) {
-    delete slab;
     return std::unexpected(fmt::format("no memory for the receive buffers of a socket worker ({} KiB): reserve more huge pages or lower `limits.slab_pieces`", bytes >> 10));
   }
   slab->pieces_ = new SlabPiece[pieces];
   slab->iova_ = new rte_iova_t[pieces];
   for (std::uint32_t i = 0; i < pieces; ++i) {
-    slab->pieces_[i].slab = slab;
+    slab->pieces_[i].slab = slab.get();
     slab->pieces_[i].shared.free_cb = &SocketSlab::on_free;
     slab->pieces_[i].shared.fcb_opaque = &slab->pieces_[i];
     slab->iova_[i] = slab->mapped_ ? reinterpret_cast<rte_iova_t>(slab->data(i)) : rte_mem_virt2iova(slab->data(i));

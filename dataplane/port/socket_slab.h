@@ -10,6 +10,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <expected>
+#include <memory>
 #include <string>
 
 #include <rte_mbuf.h>
@@ -34,7 +35,7 @@ struct SlabPiece {
 // Memory as DPDK's devices can read it when there are huge pages, else ordinary pages, resident as far as used.
 class SocketSlab {
  public:
-  static std::expected<SocketSlab*, std::string> create(std::uint32_t pieces, int numa_node);
+  static std::expected<std::unique_ptr<SocketSlab>, std::string> create(std::uint32_t pieces, int numa_node);
   ~SocketSlab();
   SocketSlab(const SocketSlab&) = delete;
   SocketSlab& operator=(const SocketSlab&) = delete;

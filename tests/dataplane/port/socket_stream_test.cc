@@ -350,6 +350,29 @@ TEST_P(SocketStream, LinkIndexIsUsedAgain) {
 INSTANTIATE_TEST_SUITE_P(Kinds, SocketStream, testing::Values(PairKind::kUnix, PairKind::kTcp),
                          [](const auto& param) { return param.param == PairKind::kUnix ? "Unix" : "Tcp"; });
 
+// Events that must not be lost wait until the ring has room.
+TEST(SocketStreamEvents, AreToldLaterWhenTheRingIsFull) {
+  Rig rig;
+  LinkIndex link = 0;
+  auto peer = rig.add_peer(link);
+  rig.steps(3);
+  const Bytes filler(60'000);
+  while (rig.ring.push(0xFF, filler)) {
+  }
+  while (rig.ring.push(0xFF, {})) {
+  }
+  peer->reset();
+  rig.steps(50);
+  auto events = rig.events();
+  EXPECT_TRUE(std::ranges::all_of(events, [](const auto& e) { return e.type == static_cast<Event>(0xFF); }));
+  rig.advance_ms(20);
+  rig.steps(3);
+  events = rig.events();
+  ASSERT_EQ(events.size(), 2u);
+  EXPECT_EQ(events[0].type, Event::kLinkClosed);
+  EXPECT_EQ(events[1].type, Event::kLinkReleased);
+}
+
 TEST(SocketStreamWait, WakesForDataDeadlineAndStaysQuietOtherwise) {
   Rig rig;
   LinkIndex link = 0;
