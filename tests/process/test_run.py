@@ -35,8 +35,7 @@ def test_stay_leaves_the_node_running():
         assert status.returncode == 0 and "running" in status.stdout
     finally:
         assert subprocess.run(stop, capture_output=True, timeout=30).returncode == 0
-        if "then" in commands:
-            subprocess.run(commands["then"], shell=True, check=False, capture_output=True)
+        subprocess.run(commands["then"], shell=True, check=False, capture_output=True)
 
 
 def test_without_programs_it_fails():
