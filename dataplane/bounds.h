@@ -74,7 +74,7 @@ inline constexpr std::size_t kMaxMailBytes = 64u << 10;        // one record of 
 inline constexpr std::uint32_t kCommandsPerLoop = 256;         // commands that a worker applies between two bursts
 
 // --- one worker -------------------------------------------------------------------------------------
-inline constexpr std::uint32_t kFanoutPerLoop = 480;           // copies of fan-outs made between two flushes
+inline constexpr std::uint32_t kFanoutPerLoop = 512;           // copies of fan-outs made between two flushes
 inline constexpr std::uint32_t kMaxPendingFanouts = 256;       // frames whose fan-out goes on in a later loop
 inline constexpr std::uint32_t kHandoffRoom = 2048;            // entries kept free before streams are read again
 inline constexpr std::uint32_t kSocketBursts = 4;              // bursts taken from sockets in one loop

@@ -49,6 +49,8 @@ void remove_link(WorkerCore& w, const LinkRecord& record) {
   w.links[link] = {};
   w.records[link] = record;
   w.sides[link] = {};
+  w.peers[link] = {};
+  w.headers[link] = {};
   if (w.load.ok()) {
     w.load[link] = 0;
   }
@@ -73,6 +75,8 @@ void set_link(WorkerCore& w, const LinkRecord& record) {
   w.highest_link = std::max(w.highest_link, record.index);
   w.records[record.index] = record;
   w.links[record.index] = hot_of(w, record);
+  w.peers[record.index] = make_fast_peer(record);
+  w.headers[record.index] = make_fast_header(record);
   if (record.transport != LinkTransport::kEthernet) {
     if (record.owner_worker == w.id && w.sockets != nullptr) {
       w.sockets->set_link(record);

@@ -65,7 +65,7 @@ class PortInterrupts {
       if (!usable_ || slot->rx_queue == WorkerPort::kNoQueue) {
         continue;
       }
-      usable_ = slot->port->has_rx_interrupts() && rte_eth_dev_rx_intr_ctl_q(slot->device, slot->rx_queue, RTE_EPOLL_PER_THREAD,
+      usable_ = slot->port->has_rx_interrupts() && rte_eth_dev_rx_intr_ctl_q(slot->ethernet->device, slot->rx_queue, RTE_EPOLL_PER_THREAD,
                                                                              RTE_INTR_EVENT_ADD, nullptr) == 0;
     }
   }
@@ -76,8 +76,8 @@ class PortInterrupts {
     bool ready = false;
     for (const auto& slot : w_.ports) {
       if (slot->rx_queue != WorkerPort::kNoQueue && slot->port->state().open.load(std::memory_order_acquire)) {
-        ready |= rte_eth_dev_rx_intr_enable(slot->device, slot->rx_queue) != 0;
-        ready |= rte_eth_rx_queue_count(slot->device, slot->rx_queue) > 0;
+        ready |= rte_eth_dev_rx_intr_enable(slot->ethernet->device, slot->rx_queue) != 0;
+        ready |= rte_eth_rx_queue_count(slot->ethernet->device, slot->rx_queue) > 0;
       }
     }
     if (!ready) {
@@ -87,7 +87,7 @@ class PortInterrupts {
     }
     for (const auto& slot : w_.ports) {
       if (slot->rx_queue != WorkerPort::kNoQueue && slot->port->state().open.load(std::memory_order_acquire)) {
-        rte_eth_dev_rx_intr_disable(slot->device, slot->rx_queue);
+        rte_eth_dev_rx_intr_disable(slot->ethernet->device, slot->rx_queue);
       }
     }
   }

@@ -12,19 +12,25 @@
 namespace slipway {
 namespace {
 
-// Frames of a port: engines count their own. Bursts are mostly runs of one link.
+// Frames of a port; the socket engine counts its own. Bursts are mostly runs of one link.
+// cost: expected 2 ns a frame.
 void count_in(WorkerCore& w, std::span<rte_mbuf* const> frames) {
-  std::uint64_t bytes = 0;
-  for (rte_mbuf* m : frames) {
-    const std::uint32_t length = rte_pktmbuf_pkt_len(m);
-    LinkCounters& link = w.link_counters[frame_meta(m).in_link];
-    link.frames_in.add(1);
-    link.bytes_in.add(length);
+  std::uint64_t total = 0;
+  for (std::size_t i = 0; i < frames.size();) {
+    const LinkIndex in_link = frame_meta(frames[i]).in_link;
+    const std::size_t begin = i;
+    std::uint64_t bytes = 0;
+    for (; i < frames.size() && frame_meta(frames[i]).in_link == in_link; ++i) {
+      bytes += rte_pktmbuf_pkt_len(frames[i]);
+    }
+    LinkCounters& link = w.link_counters[in_link];
+    link.frames_in.add(i - begin);
+    link.bytes_in.add(bytes);
     link.last_in_ms.set(w.now_ms);
-    bytes += length;
+    total += bytes;
   }
   w.counters.frames_in.add(frames.size());
-  w.counters.bytes_in.add(bytes);
+  w.counters.bytes_in.add(total);
 }
 
 void count_burst(WorkerCore& w, std::uint32_t frames) {
@@ -32,18 +38,15 @@ void count_burst(WorkerCore& w, std::uint32_t frames) {
   w.counters.bursts.add(frames != 0 ? 1 : 0);
 }
 
-std::uint32_t receive_port(WorkerCore& w, PortSlot& slot) {
-  if (slot.rx_queue == WorkerPort::kNoQueue || !slot.port->state().open.load(std::memory_order_acquire) || !room_for_burst(w)) {
-    return 0;
-  }
-  std::array<rte_mbuf*, kMaxBurst> packets;
-  const std::uint16_t count = rte_eth_rx_burst(slot.device, slot.rx_queue, packets.data(), kMaxBurst);
-  if (count == 0) {
-    return 0;
-  }
+// Packets that are not plain: cut frames, IPv6, requests, what is broken. Frames go behind those that are there.
+[[gnu::noinline]] void receive_general(WorkerCore& w, PortSlot& slot, std::span<rte_mbuf* const> packets,
+                                       std::array<rte_mbuf*, kMaxBurst>& frames, std::uint32_t& count) {
   EthernetReceived in;
   const EthernetReceiver receiver{w.records.data(), w.link_counters.data(), &w.counters, &w.joiner};
-  ethernet_receive(*slot.ethernet, receiver, {packets.data(), count}, w.now_ms, in);
+  ethernet_receive(*slot.ethernet, receiver, packets, w.now_ms, in);
+  for (std::uint32_t i = 0; i < in.frame_count; ++i) {
+    frames[count++] = in.frames[i];
+  }
   for (std::uint32_t i = 0; i < in.reply_count; ++i) {
     send_packet(w, slot, in.replies[i]);
   }
@@ -53,11 +56,66 @@ std::uint32_t receive_port(WorkerCore& w, PortSlot& slot) {
   for (std::uint32_t i = 0; i < in.hello_count; ++i) {
     punt_hello(w, slot, in.hello_from[i], in.hellos[i]);
   }
-  count_burst(w, in.frame_count);
-  const std::span<rte_mbuf* const> frames(in.frames.data(), in.frame_count);
-  count_in(w, frames);
-  forward_burst(w, frames);
+}
+
+// Packets to frames, in order of arrival. cost: see fast_receive.
+std::uint32_t packets_to_frames(WorkerCore& w, PortSlot& slot, std::span<rte_mbuf* const> packets,
+                                std::array<rte_mbuf*, kMaxBurst>& frames) {
+  for (rte_mbuf* m : packets) {
+    const char* at = rte_pktmbuf_mtod(m, const char*);
+    rte_prefetch0(at);
+    rte_prefetch0(at + 64);
+    rte_prefetch0(at + 128);
+  }
+  std::uint32_t count = 0;
+  std::uint32_t plain = 0;
+  std::size_t odd = 0;  // packets before this one that are not plain
+  for (std::size_t i = 0; i < packets.size(); ++i) {
+    if (fast_receive(slot.lane, slot.number, w.peers.data(), packets[i]) == kNoLink) {
+      ++odd;
+      continue;
+    }
+    if (odd != 0) {
+      receive_general(w, slot, packets.subspan(i - odd, odd), frames, count);
+      odd = 0;
+    }
+    frames[count++] = packets[i];
+    ++plain;
+  }
+  w.counters.packets_in.add(plain);
+  if (odd != 0) {
+    receive_general(w, slot, packets.last(odd), frames, count);
+  }
   return count;
+}
+
+// A port that went away and came back may have another MAC address.
+bool is_open(PortSlot& slot) {
+  const bool open = slot.port->state().open.load(std::memory_order_acquire);
+  if (open != slot.was_open) [[unlikely]] {
+    slot.was_open = open;
+    slot.lane = open ? make_fast_lane(*slot.ethernet) : FastLane{};
+  }
+  return open;
+}
+
+std::uint32_t receive_port(WorkerCore& w, PortSlot& slot) {
+  if (slot.rx_queue == WorkerPort::kNoQueue || !room_for_burst(w) || !is_open(slot)) {
+    return 0;
+  }
+  std::array<rte_mbuf*, kMaxBurst> packets;
+  const std::uint16_t received = rte_eth_rx_burst(slot.ethernet->device, slot.rx_queue, packets.data(), kMaxBurst);
+  if (received == 0) {
+    return 0;
+  }
+  std::array<rte_mbuf*, kMaxBurst> frames;
+  const std::uint32_t count = packets_to_frames(w, slot, {packets.data(), received}, frames);
+  count_burst(w, count);
+  if (count != 0) {
+    count_in(w, {frames.data(), count});
+    forward_burst(w, {frames.data(), count});
+  }
+  return received;
 }
 
 // While a ring to another worker is filling, streams are left to wait in the kernel: their frames must not be lost.

@@ -52,11 +52,19 @@ void hand_over(WorkerCore& w, LinkIndex to, const LinkHot& link, rte_mbuf* frame
   w.counters.handoff_out.add(1);
 }
 
-// cost: the headers are dpdk's ethernet_send; here expected 3 ns a copy for the bookkeeping.
+// cost: expected 8 ns a copy for the headers (fast_send), 3 for the bookkeeping; the general way 40.
 void queue_on_port(WorkerCore& w, LinkIndex to, PortSlot& slot, rte_mbuf* frame) {
+  if (slot.packets == kTxBufferPackets) [[unlikely]] {
+    flush_port(w, slot);
+  }
+  const std::uint32_t frame_bytes = frame->pkt_len;
+  if (fast_send(*slot.ethernet, w.headers[to], w.sender, frame)) [[likely]] {
+    slot.packet[slot.packets++] = frame;
+    slot.copy[slot.copies++] = {to, frame_bytes, 1};
+    return;
+  }
   const LinkRecord& record = w.records[to];
-  const std::uint32_t bytes = rte_pktmbuf_pkt_len(frame);
-  if (slot.packets + packets_of_frame(record, bytes) > kTxBufferPackets) {
+  if (slot.packets + packets_of_frame(record, frame_bytes) > kTxBufferPackets) {
     flush_port(w, slot);
   }
   std::uint32_t made = ethernet_send(*slot.ethernet, record, w.sender, frame, w.pool, slot.packet.data() + slot.packets);
@@ -65,7 +73,7 @@ void queue_on_port(WorkerCore& w, LinkIndex to, PortSlot& slot, rte_mbuf* frame)
     return;
   }
   slot.packets += made;
-  slot.copy[slot.copies++] = {to, bytes, made};
+  slot.copy[slot.copies++] = {to, frame_bytes, made};
 }
 
 void send_up(WorkerCore& w, LinkIndex to, const LinkHot& link, rte_mbuf* frame) {
@@ -153,7 +161,7 @@ void flush_port(WorkerCore& w, PortSlot& slot) {
   if (state.open.load(std::memory_order_acquire) && state.carrier.load(std::memory_order_relaxed)) {
     // A driver may take a part and have room again at once; it is asked again as long as it takes something.
     while (sent < slot.packets) {
-      const std::uint16_t took = rte_eth_tx_burst(slot.device, slot.tx_queue, slot.packet.data() + sent,
+      const std::uint16_t took = rte_eth_tx_burst(slot.ethernet->device, slot.tx_queue, slot.packet.data() + sent,
                                                   static_cast<std::uint16_t>(slot.packets - sent));
       if (took == 0) {
         break;

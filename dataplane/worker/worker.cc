@@ -75,6 +75,8 @@ WorkerCore::WorkerCore(std::uint16_t id_, WorkerConfig config_, NodeShared* shar
       links(kMaxLinks),
       records(kMaxLinks),
       sides(kMaxLinks),
+      peers(kMaxLinks),
+      headers(kMaxLinks),
       link_counters(kMaxLinks),
       budget(shared_->budget) {
   slot_of_port.fill(LinkHot::kNoSlot);

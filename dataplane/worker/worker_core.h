@@ -18,6 +18,7 @@
 #include "port/budget.h"
 #include "port/congestion.h"
 #include "port/ethernet_datapath.h"
+#include "port/fast_lane_datapath.h"
 #include "port/mbuf.h"
 #include "port/socket_engine.h"
 #include "route/route_table.h"
@@ -127,9 +128,10 @@ inline constexpr std::uint32_t kTxBufferPackets = 64 + kMaxCutPackets;
 // One DPDK port of a worker: its queues, and the packets that wait for the end of the burst.
 struct PortSlot {
   DpdkPort* port = nullptr;
-  const EthernetPort* ethernet = nullptr;
+  const EthernetPort* ethernet = nullptr;  // changes only while the port is closed
+  FastLane lane;                           // of *ethernet, made anew when the port opens
+  bool was_open = false;
   std::uint16_t number = 0;
-  std::uint16_t device = 0;
   std::uint16_t rx_queue = WorkerPort::kNoQueue;
   std::uint16_t tx_queue = WorkerPort::kNoQueue;
   TokenBucket punts{};
@@ -164,6 +166,8 @@ struct WorkerCore {
   MappedArray<LinkHot> links;
   MappedArray<LinkRecord> records;
   MappedArray<LinkSide> sides;
+  MappedArray<FastPeer> peers;
+  MappedArray<FastHeader> headers;
   MappedArray<LinkCounters> link_counters;
   MappedArray<std::uint32_t> load;      // least-loaded: copies sent to each link lately
   WorkerCounters counters;

@@ -42,7 +42,6 @@ void add_ports(WorkerCore& core) {
     slot->port = port.port;
     slot->ethernet = &port.port->ethernet();
     slot->number = port.number;
-    slot->device = port.port->ethernet().device;
     slot->rx_queue = port.rx_queue;
     slot->tx_queue = port.tx_queue;
     if (port.tx_queue != WorkerPort::kNoQueue) {
@@ -53,7 +52,7 @@ void add_ports(WorkerCore& core) {
 }
 
 std::expected<void, std::string> equip(WorkerCore& core, const WorkerGroupConfig& config) {
-  if (!core.links.ok() || !core.records.ok() || !core.sides.ok() || !core.link_counters.ok()) {
+  if (!core.links.ok() || !core.records.ok() || !core.sides.ok() || !core.peers.ok() || !core.headers.ok() || !core.link_counters.ok()) {
     return std::unexpected(fmt::format("no address space for the link tables of worker {}; raise `ulimit -v`", core.config.name));
   }
   core.rules = {.order = config.anycast_order, .policy = config.anycast_policy};

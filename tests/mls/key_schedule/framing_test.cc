@@ -197,7 +197,8 @@ TEST_P(Framing, PrivateMessagesOfEveryContent) {
                {ContentType::kProposal, proposal_}, {ContentType::kCommit, commit_}};
   for (auto [type, body] : cases) {
     for (size_t padding : {0, 1, 100}) {
-      auto opened = receive_private(private_message(content(type, body), padding));
+      Bytes message = private_message(content(type, body), padding);
+      auto opened = receive_private(message);  // points into it
       ASSERT_TRUE(opened) << opened.error().text;
       EXPECT_TRUE(equal(opened->content.body, body));
       EXPECT_TRUE(equal(opened->content.authenticated_data, aad_));
