@@ -84,7 +84,7 @@ struct WorkerCounters {
   std::array<Counter, kMaxBurst + 1> burst_fill;        // bursts that held i frames
 };
 
-// Counters of one link on one worker: 512 bytes, so that a worker's table of them is an array.
+// Counters of one link on one worker. A worker's table of them is an array whose pages exist once they are used.
 struct alignas(64) LinkCounters {
   Counter frames_in;
   Counter bytes_in;
