@@ -25,6 +25,7 @@ struct NodeLink {
   std::string node_id;           // as the peer says
   std::string version;
   std::string last_error;        // why it is closing
+  std::uint16_t own_udp_port = 0;    // kEthernet links that we make: where answers must go
   std::uint32_t target = kNoTarget;  // the entry of `connect` that made it
   std::uint32_t keepalive_ms = 0;    // silence after which we probe; 0: never
   std::uint32_t peer_keepalive_ms = 0;   // silence after which the peer wants to hear something

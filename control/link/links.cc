@@ -146,8 +146,8 @@ std::expected<LinkIndex, std::string> Links::dialed_stream(std::uint32_t target,
   return l.record.index;
 }
 
-std::expected<LinkIndex, std::string> Links::dialed_datagram(std::uint32_t target, const LinkRecord& way, std::string transport,
-                                                             std::uint64_t now_ms) {
+std::expected<LinkIndex, std::string> Links::dialed_datagram(std::uint32_t target, const LinkRecord& way, std::uint16_t own_udp_port,
+                                                             std::string transport, std::uint64_t now_ms) {
   auto& t = targets_[target];
   if (t.state != LinkTarget::State::kDialing) {
     return std::unexpected("no longer wanted");
@@ -165,6 +165,7 @@ std::expected<LinkIndex, std::string> Links::dialed_datagram(std::uint32_t targe
   l.record.peer = way.peer;
   l.record.datagram_bytes = way.datagram_bytes;
   l.record.outer = way.outer;
+  l.own_udp_port = own_udp_port;
   l.record.check_source_port = false;  // until the answer says whether it varies
   t.link = l.record.index;
   t.state = LinkTarget::State::kGreeting;
@@ -188,6 +189,7 @@ void Links::say_hello(NodeLink& link, std::uint64_t now_ms) {
     hello.datagram_bytes = link.record.datagram_bytes;
     hello.max_frame_bytes = std::min<std::uint32_t>(hello.max_frame_bytes, kMaxDatagramFrameBytes);
     hello.entropy_ports = link.record.transport == LinkTransport::kEthernet;
+    hello.receive_udp_port = hello.entropy_ports ? link.own_udp_port : 0;
     hello.cookie = link.cookie;
   }
   link.hello_ms = now_ms;
@@ -390,11 +392,15 @@ Links::DatagramKey Links::key_of(const NodeLink& link) {
           link.entropy_ports ? std::uint16_t{0} : record.peer.port, link.entropy_ports ? record.peer_link_id : 0};
 }
 
-void Links::on_hello(const Hello& from, std::span<const std::byte> frame, std::uint64_t now_ms) {
+void Links::on_hello(const Hello& heard, std::span<const std::byte> frame, std::uint64_t now_ms) {
   const auto body = decode_link(frame);
   const auto* hello = body ? std::get_if<HelloBody>(&*body) : nullptr;
   if (hello == nullptr) {
     return;
+  }
+  Hello from = heard;
+  if (hello->entropy_ports && hello->receive_udp_port != 0) {
+    from.from.port = hello->receive_udp_port;
   }
   if (!cookies_.good(hello->cookie, from.from, !hello->entropy_ports, now_ms)) {
     HelloReplyBody challenge;

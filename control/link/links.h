@@ -119,9 +119,9 @@ class Links {
   void dial_failed(std::uint32_t target, const std::string& why, std::uint64_t now_ms);
   std::expected<LinkIndex, std::string> dialed_stream(std::uint32_t target, int fd, std::uint16_t owner, std::string transport,
                                                       std::uint64_t now_ms);
-  // `way`: transport, owner_worker, port, peer, datagram_bytes and outer are used.
-  std::expected<LinkIndex, std::string> dialed_datagram(std::uint32_t target, const LinkRecord& way, std::string transport,
-                                                        std::uint64_t now_ms);
+  // `way`: transport, owner_worker, port, peer, datagram_bytes and outer are used. `own_udp_port`: of a DPDK port.
+  std::expected<LinkIndex, std::string> dialed_datagram(std::uint32_t target, const LinkRecord& way, std::uint16_t own_udp_port,
+                                                        std::string transport, std::uint64_t now_ms);
 
   // --- events ----------------------------------------------------------------------------------------
   void on_link_frame(LinkIndex link, std::uint32_t generation, std::span<const std::byte> frame, std::uint64_t now_ms);

@@ -244,7 +244,8 @@ void Node::dial_datagram(Dialer& dialer) {
     way.datagram_bytes = datagram_bytes_towards(way.peer);
   }
   const bool ethernet = way.transport == LinkTransport::kEthernet;
-  if (links_->dialed_datagram(dialer.target, way, ethernet ? "ethernet" : "udp", now_ms())) {
+  const std::uint16_t own_udp_port = ethernet ? ports_->find(dialer.settings.port)->settings.udp_port : 0;
+  if (links_->dialed_datagram(dialer.target, way, own_udp_port, ethernet ? "ethernet" : "udp", now_ms())) {
     ++counters_.links_opened;
   } else if (ethernet) {
     ports_->forget_way(way);

@@ -220,6 +220,9 @@ HelloBody read_hello(pbf_reader fields) {
       case tag_and_type(body_field::kHelloCookie, kBytes):
         body.cookie = bytes_of(fields);
         break;
+      case tag_and_type(body_field::kHelloReceiveUdpPort, kVarint):
+        body.receive_udp_port = number_of<std::uint16_t>(fields, "UDP port");
+        break;
       default:
         fields.skip();
     }

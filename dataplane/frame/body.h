@@ -48,6 +48,7 @@ struct HelloBody {
   std::uint32_t datagram_bytes = 0;    // datagram links: largest UDP payload that the sender takes
   std::uint32_t keepalive_ms = 0;      // silence after which the sender wants to hear something; 0: never
   bool entropy_ports = false;          // datagram links: the sender's UDP source port varies
+  std::uint16_t receive_udp_port = 0;   // with entropy_ports: where answers must go, since the source port is no address
   std::string deployment;              // peers of one deployment must agree on it; may be empty
   std::vector<std::byte> cookie;
 };

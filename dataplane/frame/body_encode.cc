@@ -73,6 +73,7 @@ std::uint32_t write_link(pbf_writer& writer, const HelloBody& body) {
   write_greeting(writer, body);
   add_text(writer, body_field::kHelloDeployment, body.deployment);
   add_opaque(writer, body_field::kHelloCookie, body.cookie);
+  add_number(writer, body_field::kHelloReceiveUdpPort, body.receive_udp_port);
   return body_field::kHello;
 }
 std::uint32_t write_link(pbf_writer& writer, const HelloReplyBody& body) {

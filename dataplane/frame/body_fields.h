@@ -61,6 +61,7 @@ inline constexpr std::uint32_t kHelloCookie = 10;      // the cookie; in a reply
 inline constexpr std::uint32_t kHelloAccepted = 11;    // reply only
 inline constexpr std::uint32_t kHelloError = 12;       // reply only
 inline constexpr std::uint32_t kHelloMaxSubscriptions = 13;  // reply only
+inline constexpr std::uint32_t kHelloReceiveUdpPort = 14;    // hello only
 
 inline constexpr std::uint32_t kKeepaliveStamp = 1;
 inline constexpr std::uint32_t kKeepaliveAnswer = 2;

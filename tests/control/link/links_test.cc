@@ -339,6 +339,22 @@ TEST_F(DatagramHello, RepeatedHelloIsAnsweredAgainAndMakesNoSecondLink) {
   EXPECT_EQ(node.datagrams.back().first.peer_link_id, 0x9999u);
 }
 
+TEST_F(DatagramHello, PeerWhoseSourcePortVariesIsAnsweredWhereItListens) {
+  hello.entropy_ports = true;
+  hello.receive_udp_port = 46'367;
+  say();
+  EXPECT_EQ(node.answers.back().hello.from.port, 46'367);
+  hello.cookie = last_answer().challenge;
+  from.from.port = 31'000;  // another one each time
+  say();
+  ASSERT_EQ(node.links.table().size(), 1u);
+  EXPECT_EQ(node.datagrams.back().first.peer.port, 46'367);
+  EXPECT_FALSE(node.datagrams.back().first.check_source_port);
+  from.from.port = 32'000;
+  say();
+  EXPECT_EQ(node.links.table().size(), 1u);
+}
+
 TEST_F(DatagramHello, CookieOfAnotherAddressMakesNoLink) {
   say();
   hello.cookie = last_answer().challenge;
@@ -380,7 +396,7 @@ TEST_F(LinksTest, DatagramTargetSaysHelloAgainUntilItIsAnswered) {
   way.transport = LinkTransport::kDatagram;
   way.port = 30;
   way.datagram_bytes = 1'400;
-  ASSERT_TRUE(node.links.dialed_datagram(number, way, "udp", network.now_ms));
+  ASSERT_TRUE(node.links.dialed_datagram(number, way, 0, "udp", network.now_ms));
   wait(1'200);
   ASSERT_GE(node.datagrams.size(), 3u);
   EXPECT_EQ(node.datagrams[0].first.peer_link_id, 0u);  // so that it leaves as a hello

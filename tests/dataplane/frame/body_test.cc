@@ -87,7 +87,7 @@ Body through_link(const Body& body) {
 TEST(Body, HelloComesBack) {
   const HelloBody body{.version = "0.1.0", .node_id = "node-7", .link_class = 2, .receive_link_id = 0xFFFFFFFF,
                        .max_frame_bytes = 4u << 20, .datagram_bytes = 1432, .keepalive_ms = 15'000, .entropy_ports = true,
-                       .deployment = "blue", .cookie = {std::byte{0}, std::byte{255}}};
+                       .receive_udp_port = 46367, .deployment = "blue", .cookie = {std::byte{0}, std::byte{255}}};
   const auto back = through_link(body);
   EXPECT_EQ(back.version, body.version);
   EXPECT_EQ(back.node_id, body.node_id);
@@ -97,6 +97,7 @@ TEST(Body, HelloComesBack) {
   EXPECT_EQ(back.datagram_bytes, body.datagram_bytes);
   EXPECT_EQ(back.keepalive_ms, body.keepalive_ms);
   EXPECT_EQ(back.entropy_ports, body.entropy_ports);
+  EXPECT_EQ(back.receive_udp_port, body.receive_udp_port);
   EXPECT_EQ(back.deployment, body.deployment);
   EXPECT_EQ(back.cookie, body.cookie);
   EXPECT_EQ(through_link(HelloBody{.link_class = 0}).link_class, 0);
