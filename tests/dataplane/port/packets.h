@@ -1,6 +1,7 @@
 #pragma once
 // Packets for tests, written out field by field, independent of the code under test.
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
@@ -172,7 +173,7 @@ inline Bytes neighbor(const MacAddress& to_mac, const IpAddress& from, const IpA
 class Exact {
  public:
   explicit Exact(std::span<const std::byte> bytes) : size_(bytes.size()), bytes_(new std::byte[bytes.size()]) {
-    std::memcpy(bytes_.get(), bytes.data(), bytes.size());
+    std::ranges::copy(bytes, bytes_.get());
   }
   [[nodiscard]] std::span<const std::byte> span() const { return {bytes_.get(), size_}; }
 
