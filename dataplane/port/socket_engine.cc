@@ -79,7 +79,7 @@ std::expected<void, std::string> SocketEngine::Impl::init() {
     sends_[i].next_free = i + 1 < kDatagramSlots ? i + 1 : kNoSend;
   }
   free_send_ = 0;
-  recv_template_.msg_namelen = sizeof(sockaddr_in6);
+  recv_template_.msg_namelen = kDatagramNameBytes;
   recv_template_.msg_controllen = kDatagramControlBytes;
   joiner_ = std::make_unique<MbufJoiner>();
   lend_pieces();

@@ -92,6 +92,7 @@ inline constexpr std::uint32_t kDatagramSlots = 256;            // sends in flig
 inline constexpr std::uint32_t kSegmentsPerSend = 64;           // UDP_MAX_SEGMENTS of old kernels
 inline constexpr std::size_t kSegmentedBytes = 65'000;          // of one segmented send
 inline constexpr std::uint32_t kDatagramGroup = 1;              // buffer group; streams are 0
+inline constexpr std::size_t kDatagramNameBytes = 32;            // a sockaddr_in6, rounded up: control data lies behind it, aligned
 inline constexpr std::size_t kDatagramControlBytes = 128;        // segment size and our address, of both families
 inline constexpr std::uint32_t kMaxVectors = 1024;              // of one send: IOV_MAX
 inline constexpr std::uint32_t kMbufsPerDatagram = (64u << 10) / kMbufDataBytes + 1;
