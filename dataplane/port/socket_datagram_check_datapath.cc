@@ -22,7 +22,6 @@ DatagramCheck check_hello(std::span<const std::byte> payload, const Shim& shim) 
 
 }  // namespace
 
-// cost: 11 ns
 DatagramCheck check_datagram(std::span<const std::byte> payload, std::uint16_t port, const IpEndpoint& from,
                              const LinkRecord* links) {
   switch (check_shim(payload)) {

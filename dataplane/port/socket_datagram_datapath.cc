@@ -132,7 +132,7 @@ std::uint32_t SocketEngine::Impl::receive_datagrams(std::span<rte_mbuf*> out) {
   return count;
 }
 
-// One datagram; the frame that it is or completes, or nullptr. cost: 60 ns for 200 bytes
+// One datagram; the frame that it is or completes, or nullptr.
 rte_mbuf* SocketEngine::Impl::receive_datagram(std::uint16_t number, const IpEndpoint& from, const IpEndpoint* to, std::span<const std::byte> payload) {
   counters_.packets_in.add(1);
   const DatagramCheck check = check_datagram(payload, number, from, datagram_links_.data());

@@ -75,10 +75,14 @@ inline constexpr std::uint32_t kMessageArena = kRingEntries;
 inline constexpr std::uint32_t kQueueChunks = 16384;          // x 63 frames
 inline constexpr std::uint32_t kMbufStash = 256;
 inline constexpr std::uint32_t kMbufsPerPiece = 32;           // more than one piece can need when all of it is copied
-inline constexpr std::uint32_t kDenseBytes = kSlabPieceBytes / 4;  // less in a piece is copied: it would pin too much
+// A piece with less than this is copied: it would pin too much. In a fuller one small frames are referenced too: they
+// lie one behind the other, and go out as one vector. Measured, a copy at 64 B (bench/sockets): 115 ns at 1:1 and 50 to
+// 60 at 1:16 so, against 166 and 88 with every small frame copied and a vector each. A contiguous copy for each receiver
+// instead of vectors was within 10 % of the vectors.
+inline constexpr std::uint32_t kDenseBytes = kSlabPieceBytes / 4;
 inline constexpr std::uint32_t kReferenceBytes = 1024;        // a part of a spanning frame below this is copied
 inline constexpr std::size_t kSendNowBytes = 64u << 10;       // a queue this long is sent though more frames are at hand
-inline constexpr std::size_t kZeroCopyBytes = 32u << 10;      // least bytes of a zero-copy send
+inline constexpr std::size_t kZeroCopyBytes = 32u << 10;      // least bytes of a zero-copy send; loopback copies, so not measured on a NIC
 inline constexpr std::uint64_t kTickNs = 10'000'000;          // deadlines and stalls are looked at so often
 inline constexpr std::uint64_t kLingerNs = 200'000'000;       // for the peer's end after our last byte, at least
 inline constexpr std::uint64_t kRetryNs = 1'000'000;          // out of buffers or pieces: look again

@@ -1,6 +1,7 @@
 // Streams in: pieces of the receive slab become frames.
 //
-// cost: measured by bench/sockets on the project's 2-vCPU guest; the figures are beside the stages.
+// The costs beside the stages are of bench/sockets under perf, 64-byte payloads (208-byte frames), 2-vCPU guest, November
+// 2026. The whole engine came to 115 ns a copy at 1:1 (a bare relay of bytes: 65) and 50 to 60 at 1:16 (20 to 35).
 
 #include <algorithm>
 #include <cerrno>
@@ -180,7 +181,7 @@ std::uint32_t SocketEngine::Impl::receive_streams(std::span<rte_mbuf*> out) {
   return count;
 }
 
-// cost: 22 ns a frame copied (230 bytes), 14 ns referenced, both in the cache
+// cost: 9 ns a frame referenced at 1:1; about 33 when a fan-out of 16 has emptied the cache meanwhile
 SocketEngine::Impl::PieceEnd SocketEngine::Impl::receive_piece(Stream& stream, SlabPiece& piece, std::uint32_t number,
                                                                std::span<rte_mbuf*> out, std::uint32_t& count) {
   std::byte* const data = slab_->data(number);
