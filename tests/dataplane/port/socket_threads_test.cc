@@ -58,7 +58,7 @@ void loop(Rig& rig, Handoff& out, Handoff& in, const Ends& ends, LinkIndex far_r
   rig.next_link = ends.receiver;
   rig.add_stream(ends.receiver_fd, 256 << 10);
   while (!stop.load(std::memory_order_relaxed) || !waiting.empty()) {
-    rig.now_ns += 100;  // far slower than real time: nobody is stalled because a thread did not run
+    rig.now_ns += 1;  // far slower than real time: nobody is stalled because a thread did not run
     while (rte_mbuf* frame = in.pop()) {
       ++rig.copies;
       rig.engine->send(rig.records.at(ends.receiver), frame);
