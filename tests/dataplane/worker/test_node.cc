@@ -2,6 +2,7 @@
 
 #include <fcntl.h>
 #include <gtest/gtest.h>
+#include <poll.h>
 #include <rte_mbuf.h>
 #include <rte_mempool.h>
 #include <rte_ring.h>
@@ -50,10 +51,17 @@ IpAddress ip_of(std::uint16_t port, std::uint32_t host) {
   return *ip;
 }
 
+constexpr int kWriteDeadlineMs = 60'000;
+
 void write_all(int fd, const Bytes& bytes) {
   std::size_t done = 0;
   while (done < bytes.size()) {
     const ssize_t n = write(fd, bytes.data() + done, bytes.size() - done);
+    if (n < 0 && errno == EAGAIN) {  // a worker's thread that has not run for a while
+      pollfd writable{.fd = fd, .events = POLLOUT, .revents = 0};
+      ASSERT_EQ(poll(&writable, 1, kWriteDeadlineMs), 1) << "nobody reads";
+      continue;
+    }
     ASSERT_GT(n, 0) << std::strerror(errno);
     done += static_cast<std::size_t>(n);
   }
