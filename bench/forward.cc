@@ -90,6 +90,7 @@ std::uint16_t on_receive(std::uint16_t, std::uint16_t, rte_mbuf** packets, std::
   for (std::uint16_t i = 0; i < count; ++i) {
     source.write(packets[i]);
   }
+  asm volatile("lfence" ::: "memory");  // what was begun in here ends in here
   source.cycles += rte_rdtsc() - begin + source.tsc_cost;
   return count;
 }

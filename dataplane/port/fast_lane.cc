@@ -39,28 +39,29 @@ FastLane make_fast_lane(const EthernetPort& port) {
   demand(lane, ip + 9, std::array{std::byte{wire::kUdp}});
   demand(lane, ip + 16, std::as_bytes(std::span(own->bytes).first(4)));
   demand_be16(lane, ip + 22, port.udp_port);
-  lane.ip_offset = static_cast<std::uint16_t>(ip);
+  lane.port = port.number;
+  lane.ip_offset = static_cast<std::uint32_t>(ip);
+  lane.least_bytes = static_cast<std::uint32_t>(ip + fast_lane::kAfterIp + kFrameHeaderBytes);
   return lane;
 }
 
 FastPeer make_fast_peer(const LinkRecord& link) {
-  if (link.state == LinkState::kFree || link.transport != LinkTransport::kEthernet || link.peer.family != 4) {
+  if ((link.state != LinkState::kUp && link.state != LinkState::kClosing) || link.transport != LinkTransport::kEthernet || link.peer.family != 4) {
     return {};
   }
   FastPeer peer{.link_id = link.id(), .port = link.port};
   std::memcpy(&peer.address, link.peer.address.data(), sizeof peer.address);
-  peer.source_port = link.check_source_port ? to_network(link.peer.port) : std::uint16_t{0};
+  peer.source_port_mask = link.check_source_port ? std::uint16_t{0xFFFF} : std::uint16_t{0};
+  peer.source_port = to_network(link.peer.port) & peer.source_port_mask;
   const std::uint8_t first = link.peer.address[0];
-  const bool nobody = first == 0 || first == 127 || first >= 224;
-  // A peer at port 0 cannot be told from "any port".
-  return nobody || (link.check_source_port && link.peer.port == 0) ? FastPeer{} : peer;
+  return first == 0 || first == 127 || first >= 224 ? FastPeer{} : peer;
 }
 
-FastHeader make_fast_header(const LinkRecord& link) {
+FastHeader make_fast_header(const EthernetPort& port, const LinkRecord& link) {
   FastHeader header;
   const OuterTemplate& outer = link.outer;
   const std::size_t length = outer.length + kShimBytes;
-  if (outer.length == 0 || outer.ipv6 != 0 || length > kFastHeaderBytes || link.datagram_bytes <= kShimBytes ||
+  if (link.state != LinkState::kUp || link.transport != LinkTransport::kEthernet || outer.length == 0 || outer.ipv6 != 0 || length > kFastHeaderBytes || link.datagram_bytes <= kShimBytes ||
       outer.udp_offset != outer.ip_offset + fast_lane::kIpBytes) {
     return header;
   }
@@ -72,8 +73,19 @@ FastHeader make_fast_header(const LinkRecord& link) {
   header.ip_sum = fold(add_words({ip, fast_lane::kIpBytes}, 0));
   header.udp_sum = fold(pseudo_sum(ip, false, wire::kUdp, 0));
   header.length = static_cast<std::uint16_t>(length);
-  header.largest_frame = static_cast<std::uint16_t>(link.datagram_bytes - kShimBytes);
-  header.peer_link_id = link.peer_link_id;
+  header.largest_frame = static_cast<std::uint16_t>(std::min<std::uint32_t>(link.datagram_bytes - kShimBytes, link.max_frame_bytes));
+  header.ip_by_device = port.tx_ipv4_checksum;
+  header.udp_by_device = port.tx_udp_checksum;
+  header.by_device = header.ip_by_device || header.udp_by_device;
+  const std::uint64_t flags = (port.tx_ipv4_checksum ? RTE_MBUF_F_TX_IPV4 | RTE_MBUF_F_TX_IP_CKSUM : 0) |
+                              (port.tx_udp_checksum ? RTE_MBUF_F_TX_IPV4 | RTE_MBUF_F_TX_UDP_CKSUM : 0);
+  static_assert((RTE_MBUF_F_TX_IPV4 | RTE_MBUF_F_TX_IP_CKSUM | RTE_MBUF_F_TX_UDP_CKSUM) << 16 >> 16 == 0);
+  header.ol_flags_top = static_cast<std::uint16_t>(flags >> 48);
+  rte_mbuf lengths{};
+  lengths.l2_len = outer.ip_offset;
+  lengths.l3_len = fast_lane::kIpBytes;
+  header.tx_offload = lengths.tx_offload;
+  header.rearm = (std::uint64_t{1} << 16 | std::uint64_t{1} << 32 | std::uint64_t{port.device} << 48) - header.length;
   return header;
 }
 

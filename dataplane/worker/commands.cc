@@ -40,6 +40,17 @@ LinkHot hot_of(const WorkerCore& w, const LinkRecord& r) {
           .unresolved = ethernet && r.outer.length == 0};
 }
 
+// What leaves by a port of this worker in the usual form.
+void set_header(WorkerCore& w, const LinkRecord& record) {
+  const std::uint8_t slot = w.links[record.index].port_slot;
+  if (slot == LinkHot::kNoSlot) {
+    w.headers[record.index] = {};
+    return;
+  }
+  w.headers[record.index] = make_fast_header(*w.ports[slot]->ethernet, record);
+  w.headers[record.index].slot = slot;
+}
+
 // Nothing of a removed link stays here. Its owner says so when the link has no socket; a socket's engine says it
 // itself, when the last operation has ended.
 void remove_link(WorkerCore& w, const LinkRecord& record) {
@@ -76,7 +87,7 @@ void set_link(WorkerCore& w, const LinkRecord& record) {
   w.records[record.index] = record;
   w.links[record.index] = hot_of(w, record);
   w.peers[record.index] = make_fast_peer(record);
-  w.headers[record.index] = make_fast_header(record);
+  set_header(w, record);
   if (record.transport != LinkTransport::kEthernet) {
     if (record.owner_worker == w.id && w.sockets != nullptr) {
       w.sockets->set_link(record);

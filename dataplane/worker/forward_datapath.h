@@ -3,9 +3,39 @@
 
 #include <span>
 
+#include "frame/frame.h"
 #include "worker/worker_core.h"
 
 namespace slipway {
+
+// The publishes of a burst, in order of arrival: in order, with hops left, one hop taken.
+struct Publishes {
+  std::uint32_t count = 0;
+  bool bare = false;  // FrameMeta and the length before the frame are not written yet (fast_receive_bare)
+  std::array<rte_mbuf*, kMaxBurst> frame;
+  std::array<const std::byte*, kMaxBurst> destination;  // of the frame's bytes
+  std::array<LinkIndex, kMaxBurst> in_link;
+  std::array<std::uint32_t, kMaxBurst> bytes;  // of the frame
+};
+
+// Whether a header is that of a publish in order, with hops left, by three loads. What it refuses is looked at again
+// by punt_or_drop, which names the fault.
+[[nodiscard]] inline bool plain_publish(const std::byte* f) {
+  constexpr std::uint32_t kVersionAndKind = kFrameVersion | static_cast<std::uint32_t>(FrameKind::kPublish) << 8;
+  // Bytes 96 to 103: message type, spare, flags, spare.
+  constexpr std::uint64_t kMustBeZero = 0xFFFFFFFF'0000FF00u | std::uint64_t{0xFFFF & ~frame_flag::kKnown} << 16;
+  constexpr std::uint64_t kBothErrors = std::uint64_t{frame_flag::kErrorFalse | frame_flag::kErrorTrue} << 16;
+  const auto begin = load_le<std::uint32_t>(f);
+  const auto end = load_le<std::uint64_t>(f + frame_offset::kSessionMessageType);
+  return (begin & 0xFFFF) == kVersionAndKind && (begin >> 16 & 0xFF) > 1 && (end & kMustBeZero) == 0 &&
+         (end & kBothErrors) != kBothErrors;
+}
+
+// A link that is closing is still read to its end; nothing is sent to it.
+[[nodiscard]] inline bool may_forward(LinkState state) { return state == LinkState::kUp || state == LinkState::kClosing; }
+
+// Look up, choose, send. Takes the frames over, as forward_burst does.
+void forward_publishes(WorkerCore& w, Publishes& p);
 
 // Takes over up to kMaxBurst whole frames from links (FrameMeta set, already counted in frames_in). When it returns
 // each is punted, dropped, or forwarded: its copies are with ports, sockets and other workers, or its fan-out is in

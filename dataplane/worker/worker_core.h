@@ -4,6 +4,7 @@
 
 #include <array>
 #include <atomic>
+#include <cstddef>
 #include <cstdint>
 #include <memory>
 #include <string>
@@ -119,10 +120,11 @@ struct NodeShared {
 
 // One copy that waits in a port's transmit buffer: one packet, or the pieces that it was cut into.
 struct TxCopy {
-  LinkIndex link;             // kNoLink: a packet that is no frame (answers, injected packets)
+  std::uint16_t link;         // kNoLink: a packet that is no frame (answers, injected packets)
+  std::uint16_t packets;
   std::uint32_t frame_bytes;
-  std::uint32_t packets;
 };
+static_assert(sizeof(TxCopy) == 8 && offsetof(TxCopy, packets) == 2 && offsetof(TxCopy, frame_bytes) == 4 && kMaxLinks <= 1u << 16 && kMaxCutPackets < 1u << 16);
 inline constexpr std::uint32_t kTxBufferPackets = 64 + kMaxCutPackets;
 
 // One DPDK port of a worker: its queues, and the packets that wait for the end of the burst.
@@ -135,8 +137,11 @@ struct PortSlot {
   std::uint16_t rx_queue = WorkerPort::kNoQueue;
   std::uint16_t tx_queue = WorkerPort::kNoQueue;
   TokenBucket punts{};
-  std::uint32_t packets = 0;
-  std::uint32_t copies = 0;
+  std::uint32_t packets = 0;               // in `packet`
+  std::uint32_t copies = 0;                // in `copy`
+  std::uint64_t strays = 0;                // of these, packets that are no frame
+  std::uint64_t frame_bytes = 0;
+  std::uint64_t fragments = 0;
   std::array<rte_mbuf*, kTxBufferPackets> packet;
   std::array<TxCopy, kTxBufferPackets> copy;
 };
@@ -155,10 +160,12 @@ struct WorkerCore {
   rte_mempool* const pool;
   AnycastRules rules;
   AnycastRules rules_from_peer;         // for frames that a peer sent
+  bool full_mesh = false;               // the two differ
   std::uint32_t punts_per_second = kPuntsPerSecond;
   std::uint32_t notices_per_second = kNoticesPerSecond;
   std::unique_ptr<SocketEngine> sockets;
   std::vector<std::unique_ptr<PortSlot>> ports;
+  std::array<PortSlot*, kMaxPorts> slots{};          // the same, by FastHeader::slot
   std::array<std::uint8_t, kMaxPorts> slot_of_port;  // by dataplane port number; LinkHot::kNoSlot: none
 
   // The worker's own.
@@ -205,6 +212,17 @@ struct WorkerCore {
   std::thread thread;
 };
 static_assert(kMaxWorkers <= 32, "handoff_dirty has a bit for each worker");
+
+// Puts the packets of one copy, which lie behind those of the slot already, into its books.
+inline void note_copy(WorkerCore& w, PortSlot& slot, LinkIndex to, std::uint32_t frame_bytes, std::uint32_t packets) {
+  slot.packets += packets;
+  // One store: link, packets and bytes as TxCopy has them.
+  store_le(&slot.copy[slot.copies++], std::uint64_t{to} | std::uint64_t{packets} << 16 | std::uint64_t{frame_bytes} << 32);
+  slot.frame_bytes += frame_bytes;
+  LinkCounters& counters = w.link_counters[to];
+  counters.frames_sent.add(1);  // taken back if the port refuses it
+  counters.bytes_sent.add(frame_bytes);
+}
 
 inline void count_drop(WorkerCore& w, DropReason reason, std::uint64_t n = 1) {
   w.counters.drops[static_cast<std::size_t>(reason)].add(n);

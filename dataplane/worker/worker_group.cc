@@ -47,6 +47,7 @@ void add_ports(WorkerCore& core) {
     if (port.tx_queue != WorkerPort::kNoQueue) {
       core.slot_of_port[port.number] = static_cast<std::uint8_t>(core.ports.size());
     }
+    core.slots[core.ports.size()] = slot.get();
     core.ports.push_back(std::move(slot));
   }
 }
@@ -61,6 +62,7 @@ std::expected<void, std::string> equip(WorkerCore& core, const WorkerGroupConfig
     core.rules.load = core.load.data();
   }
   core.rules_from_peer = core.rules;
+  core.full_mesh = config.peers_full_mesh;
   if (config.peers_full_mesh) {
     core.rules_from_peer.classes = kAllButPeer;
   }

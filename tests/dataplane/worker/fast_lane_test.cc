@@ -39,7 +39,7 @@ struct Lane {
     records[kLink] = record;
     peers[kLink] = make_fast_peer(record);
     lane = make_fast_lane(port);
-    header = make_fast_header(record);
+    header = make_fast_header(port, record);
   }
 
   EthernetPort port;
@@ -116,7 +116,7 @@ TEST_P(FastLaneTest, TakesWhatTheGeneralWayTakesAndNothingElse) {
                                                  RTE_MBUF_F_RX_L4_CKSUM_BAD, RTE_MBUF_F_RX_RSS_HASH};
       fast->ol_flags = slow->ol_flags = kFlags[random() % 5];
     }
-    const LinkIndex link = fast_receive(lane.lane, 3, lane.peers.data(), fast);
+    const LinkIndex link = fast_receive(lane.lane, lane.peers.data(), fast);
     EthernetReceived out;
     ethernet_receive(lane.port, {lane.records.data(), lane.link_counters.data(), &lane.counters, &lane.joiner}, {&slow, 1}, 1, out);
     if (link == kNoLink) {
@@ -146,13 +146,15 @@ TEST_P(FastLaneTest, SendsTheSameBytes) {
     Lane lane(static_cast<std::uint16_t>(GetParam()));
     lane.port.tx_ipv4_checksum = (offloads & 1) != 0;
     lane.port.tx_udp_checksum = (offloads & 2) != 0;
+    lane.set();
     DatagramSender one{.worker = 2, .counter = 41, .frame_number = 65'530};
     DatagramSender other = one;
+    FastSequence sequence(one);
     for (std::uint32_t i = 0; i < 200; ++i) {
       const Bytes frame = make_publish({.to = test_name(i), .message = i, .session = i * 7, .body_bytes = i * 6});
       rte_mbuf* fast = mbuf_of(frame);
       rte_mbuf* slow = mbuf_of(frame);
-      ASSERT_TRUE(fast_send(lane.port, lane.header, one, fast));
+      ASSERT_TRUE(fast_send(lane.header, sequence, fast));
       rte_mbuf* packets[4];
       ASSERT_EQ(ethernet_send(lane.port, lane.record, other, slow, pool_.get(), packets), 1u);
       ASSERT_EQ(bytes_of(fast), bytes_of(packets[0])) << "offloads " << offloads << " frame " << i;
@@ -164,6 +166,7 @@ TEST_P(FastLaneTest, SendsTheSameBytes) {
       rte_pktmbuf_free(fast);
       rte_pktmbuf_free(packets[0]);
     }
+    sequence.store(one);
     EXPECT_EQ(one.counter, other.counter);
     EXPECT_EQ(one.frame_number, other.frame_number);
   }
@@ -171,11 +174,11 @@ TEST_P(FastLaneTest, SendsTheSameBytes) {
 
 TEST_P(FastLaneTest, LeavesToTheGeneralWayWhatIsNotPlain) {
   Lane lane(static_cast<std::uint16_t>(GetParam()));
-  DatagramSender sender;
+  FastSequence sequence{DatagramSender{}};
   const auto largest = static_cast<std::size_t>(lane.record.datagram_bytes) - kShimBytes;
   const auto send_of = [&](std::size_t bytes) {
     rte_mbuf* m = mbuf_of(make_publish({.to = test_name(1), .body_bytes = bytes - kFrameHeaderBytes}));
-    const bool sent = fast_send(lane.port, lane.header, sender, m);
+    const bool sent = fast_send(lane.header, sequence, m);
     rte_pktmbuf_free(m);
     return sent;
   };
@@ -183,11 +186,11 @@ TEST_P(FastLaneTest, LeavesToTheGeneralWayWhatIsNotPlain) {
   EXPECT_FALSE(send_of(largest + 1));
   rte_mbuf* shared = mbuf_of(make_publish({.to = test_name(1)}));
   rte_mbuf_refcnt_update(shared, 1);
-  EXPECT_FALSE(fast_send(lane.port, lane.header, sender, shared));
+  EXPECT_FALSE(fast_send(lane.header, sequence, shared));
   rte_mbuf_refcnt_update(shared, -1);
   rte_pktmbuf_adj(shared, 10);
   rte_pktmbuf_prepend(shared, 100);  // too little room before it
-  EXPECT_FALSE(fast_send(lane.port, lane.header, sender, shared));
+  EXPECT_FALSE(fast_send(lane.header, sequence, shared));
   rte_pktmbuf_free(shared);
   lane.record.outer.length = 0;  // the next hop is not resolved
   lane.set();
@@ -199,12 +202,14 @@ TEST_P(FastLaneTest, LeavesToTheGeneralWayWhatIsNotPlain) {
     lane.record.peer.port = source_port;
     lane.set();
     rte_mbuf* m = mbuf_of(bytes);
-    EXPECT_EQ(fast_receive(lane.lane, 3, lane.peers.data(), m), source_port == 46367 ? kLink : kNoLink);
+    EXPECT_EQ(fast_receive(lane.lane, lane.peers.data(), m), source_port == 46367 ? kLink : kNoLink);
     rte_pktmbuf_free(m);
   }
   rte_mbuf* m = mbuf_of(bytes);
-  EXPECT_EQ(fast_receive(lane.lane, 4, lane.peers.data(), m), kNoLink);  // another port than the link's
-  EXPECT_EQ(fast_receive(FastLane{}, 3, lane.peers.data(), m), kNoLink);
+  EXPECT_EQ(fast_receive(FastLane{}, lane.peers.data(), m), kNoLink);
+  lane.port.number = 4;  // another port than the link's
+  lane.set();
+  EXPECT_EQ(fast_receive(lane.lane, lane.peers.data(), m), kNoLink);
   rte_pktmbuf_free(m);
 }
 
