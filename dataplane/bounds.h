@@ -57,6 +57,16 @@ inline constexpr std::uint32_t kMaxJoins = 512;                // frames being j
 inline constexpr std::uint32_t kMaxJoinsPerLink = 64;
 inline constexpr std::size_t kJoinBytes = 8u << 20;            // their bytes
 
+// --- what upstream applications speak ----------------------------------------------------------------
+inline constexpr std::size_t kMaxUpstreamMessageBytes = 4u << 20;  // gRPC's own limit, in and out
+inline constexpr std::size_t kMaxKeptRuns = 64;                // stretches of one upstream message that a frame keeps
+inline constexpr std::size_t kMaxUnknownGroups = 64;           // protobuf groups inside one another; upstream gives up at 100
+inline constexpr std::size_t kTranslateScratchBytes = 1536;    // least scratch for one translation
+inline constexpr std::size_t kTranslateStructureBytes = 640;   // of it, for what is always written there
+inline constexpr std::size_t kMaxLinkIdBytes = 1024;           // of a negotiated link
+inline constexpr std::size_t kMaxNegotiationBytes = 16u << 10; // a negotiation message
+inline constexpr std::uint64_t kNegotiationTimeoutMs = 5'000;
+
 // --- time -------------------------------------------------------------------------------------------
 inline constexpr std::uint64_t kJoinDeadlineMs = 100;          // all fragments of a datagram frame
 inline constexpr std::uint64_t kPartialDeadlineMs = 10'000;    // all bytes of a frame that a stream has begun
@@ -102,5 +112,8 @@ static_assert(kMinDatagramBytes - kShimBytes >= kMinPieceBytes + kFrameHeaderByt
 static_assert(kMinPieceBytes >= kFrameHeaderBytes && kMaxDatagramFrameBytes * 4 <= kJoinBytes);
 static_assert(14 + 4 + 40 + 8 <= kMaxOuterPacketBytes, "outer headers and shim fit the headroom");
 static_assert(kLinkQueueBytes < kNodeBudgetBytes);
+static_assert(kTranslateStructureBytes + kCopyBytes < kTranslateScratchBytes && kTranslateScratchBytes <= kMbufDataBytes,
+              "a small message is translated into one buffer");
+static_assert(kMaxUpstreamMessageBytes <= kMaxFrameBytes);
 
 }  // namespace slipway

@@ -1,0 +1,15 @@
+#include "edge/proto_pieces.h"
+
+#include <cstring>
+
+namespace slipway {
+
+void Pieces::copy(Range range, std::byte* to) const {
+  each(range, [&to](Piece part) {
+    std::memcpy(to, part.data(), part.size());
+    to += part.size();
+    return true;
+  });
+}
+
+}  // namespace slipway
