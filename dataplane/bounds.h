@@ -92,6 +92,8 @@ inline constexpr std::uint16_t kMaxHeldFrames = 4096;          // that wait for 
 inline constexpr std::uint16_t kMaxHeldPerLink = 64;
 inline constexpr std::uint64_t kHoldMs = 3'000;                // and how long
 inline constexpr std::size_t kEventReserveBytes = 1u << 20;    // of the event ring, for records that must not be lost
+inline constexpr std::size_t kControlRoomBytes =               // of the event ring: with less free, control frames stay in their streams
+    kEventReserveBytes + kMaxBurst * (kMaxControlFrameBytes + 256);
 inline constexpr std::uint32_t kPuntsPerSecond = 200'000;      // control frames of one link
 inline constexpr std::uint32_t kNoticesPerSecond = 100;        // Event::kNoRoute of one link
 inline constexpr std::uint32_t kPortPuntsPerSecond = 2'000;    // hellos and neighbour packets of one port
@@ -101,7 +103,7 @@ inline constexpr std::uint64_t kSlowLoopUs = 1'000;            // a longer loop 
 
 static_assert(kHandoffRoom >= kFanoutPerLoop + kSocketBursts * kMaxBurst && kHandoffRoom <= kHandoffRingFrames / 2);
 static_assert(kMaxPendingFanouts >= 4 * kMaxBurst);
-static_assert(kEventReserveBytes <= kEventRingBytes / 2);
+static_assert(kControlRoomBytes <= kEventRingBytes / 2, "a burst of the largest control frames fits beside the reserve");
 static_assert(kMaxSnapBytes + 256 <= kMaxMailBytes);
 static_assert(kCopyBytes + kFrameHeaderBytes <= kMbufDataBytes, "a copied frame fits one mbuf");
 static_assert(kMaxControlFrameBytes + 256 <= kMaxMailBytes, "a punted frame fits one record");

@@ -145,6 +145,8 @@ std::uint32_t SocketEngine::poll(std::uint64_t now_ns, std::span<rte_mbuf*> out)
 void SocketEngine::send(const LinkRecord& record, rte_mbuf* frame) { impl_->send(record, frame); }
 void SocketEngine::flush() { impl_->flush(); }
 void SocketEngine::pause(LinkIndex from, LinkIndex receiver) { impl_->pause(from, receiver); }
+void SocketEngine::hold_control(bool on) { impl_->hold_control(on); }
+void SocketEngine::hold_control(LinkIndex from) { impl_->streams_[from].control_until_ns = impl_->next_tick_ns_; }
 bool SocketEngine::take_uncongested() { return std::exchange(impl_->uncongested_, false); }
 bool SocketEngine::wait(std::uint64_t timeout_ns) { return impl_->wait(timeout_ns); }
 void SocketEngine::stop_reading() { impl_->stop_reading(); }

@@ -23,6 +23,9 @@
 // stream that a queued frame came from (FrameMeta.in_link, pausable) is no longer read until every receiver that it
 // waits for is below its low-water mark. Frames that arrived before the pause are still queued; frames that cannot
 // be paused are dropped (queue_full). Stalled receivers, budget and disconnects: see bounds.h.
+//
+// A stream whose next frame is for the control thread is not read either while that has no room (hold_control), or
+// while the stream's own queue is congested: who does not take answers is not asked for more questions.
 
 #include <cstdint>
 #include <expected>
@@ -104,6 +107,11 @@ class SocketEngine {
   // The stream `from` is not read until `receiver` is no longer congested. send() does this itself for streams of
   // this engine; callers need it when they hand a frame to another worker whose link is congested.
   void pause(LinkIndex from, LinkIndex receiver);
+
+  // While on, frames that are no publish stay in their streams, in order with all that comes behind them: the control
+  // thread has no room. Datagrams are not held. The second form: the same for one stream, for at most 10 ms.
+  void hold_control(bool on);
+  void hold_control(LinkIndex from);
 
   // Whether a link of this engine stopped being congested since the last call: then the caller wakes the workers
   // that sleep, since streams of theirs may wait for it.

@@ -198,7 +198,7 @@ class SocketEngine::Impl {
   void arm_streams();
   bool refill_mbufs();
   std::uint32_t receive_streams(std::span<rte_mbuf*> out);
-  enum class PieceEnd : std::uint8_t { kTaken, kOutFull, kNoBuffer, kNoBudget, kBad };
+  enum class PieceEnd : std::uint8_t { kTaken, kOutFull, kNoBuffer, kNoBudget, kControlWaits, kBad };
   PieceEnd receive_piece(Stream& stream, SlabPiece& piece, std::uint32_t number, std::span<rte_mbuf*> out, std::uint32_t& count);
   rte_mbuf* whole_frame(SlabPiece& piece, std::uint32_t number, std::byte* at, std::uint32_t bytes, std::uint32_t& references);
   void add_to_partial(Stream& stream, SlabPiece& piece, std::uint32_t number, std::byte* at, const DeframeStep& step, std::uint32_t& references);
@@ -210,6 +210,7 @@ class SocketEngine::Impl {
   void pop_received(Stream& stream);
   void hold_received(Stream& stream);
   void unhold_received(Stream& stream);
+  [[nodiscard]] static bool next_is_control(const Stream& stream, const std::byte* at, std::uint32_t bytes);
 
   // --- socket_send_datapath.cc
   void send(const LinkRecord& record, rte_mbuf* frame);
@@ -233,6 +234,12 @@ class SocketEngine::Impl {
   // --- socket_pressure.cc
   void pause(LinkIndex from, LinkIndex receiver);
   void pause_stream(Stream& stream, LinkIndex blocker);
+  void stop_for_a_while(Stream& stream);
+  void wait_for_control(Stream& stream);
+  void hold_control(bool on);
+  [[nodiscard]] bool holds_control(const Stream& stream) const {
+    return !stream.doomed && (hold_control_ || now_ns_ < stream.control_until_ns || (stream.congested && !stream.stalled));
+  }
   void resume_streams();
   void press(Stream& stream);
   void relieve(Stream& stream);
@@ -331,6 +338,7 @@ class SocketEngine::Impl {
   // Pressure.
   std::uint64_t cleared_seen_ = 0;
   bool uncongested_ = false;
+  bool hold_control_ = false;
 
   LazyArray<Stream> streams_{kMaxLinks};
   LazyArray<Blockers> blockers_{kMaxLinks};

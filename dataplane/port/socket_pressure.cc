@@ -24,15 +24,35 @@ void SocketEngine::Impl::pause_stream(Stream& stream, LinkIndex blocker) {
   if (stream.paused) {
     return;
   }
+  stop_for_a_while(stream);
+  // A receiver that was relieved between the caller's look and now must not be waited for for ever.
+  if (blocker != kNoLink && !congestion_.congested(blocker)) {
+    cleared_seen_ = ~std::uint64_t{0};
+  }
+}
+
+void SocketEngine::Impl::stop_for_a_while(Stream& stream) {
   stream.paused = true;
   waiting_.push(streams_.data(), stream.link);
   counters_.pauses.add(1);
   link_counters_[stream.link].pauses.add(1);
   stop_receiving(stream);
-  // A receiver that was relieved between the caller's look and now must not be waited for for ever.
-  if (blocker != kNoLink && !congestion_.congested(blocker)) {
-    cleared_seen_ = ~std::uint64_t{0};
+}
+
+// Its next frame is for the control thread, and must wait: so must all behind it, lest the order change.
+void SocketEngine::Impl::wait_for_control(Stream& stream) {
+  hold_received(stream);
+  stream.control_waits = true;
+  if (!stream.paused) {
+    stop_for_a_while(stream);
   }
+}
+
+void SocketEngine::Impl::hold_control(bool on) {
+  if (hold_control_ && !on) {
+    cleared_seen_ = ~std::uint64_t{0};  // the next poll looks at who waits
+  }
+  hold_control_ = on;
 }
 
 // Looks at all paused streams: called when some receiver of the node was relieved, and at ticks for the budget.
@@ -45,7 +65,11 @@ void SocketEngine::Impl::resume_streams() {
     at = StreamList<&Stream::waiting>::after(stream);
     const bool none = blockers_[stream.link].clear_if(
         [&](LinkIndex link) { return link == kNoLink ? budget_free : !congestion_.congested(link); });
-    if (budget_free) {
+    stream.control_waits = stream.control_waits && holds_control(stream);
+    if (stream.control_waits) {
+      continue;
+    }
+    if (budget_free || none) {
       unhold_received(stream);
     }
     if (none) {
@@ -146,8 +170,8 @@ void SocketEngine::Impl::tick(std::uint64_t now_ns) {
     if (now_ns - stream.partial_since_ns < kPartialDeadlineMs * kNsPerMs) {
       break;
     }
-    if (stream.paused && !stream.held) {
-      // We do not read it because of a slow receiver: that is not its sender's fault.
+    if (stream.paused && (!stream.held || stream.control_waits)) {
+      // We do not read it because of a slow receiver, or are slow ourselves: that is not its sender's fault.
       stream.partial_since_ns = now_ns;
       partials_.remove(streams_.data(), stream.link);
       partials_.push(streams_.data(), stream.link);

@@ -166,6 +166,10 @@ std::uint32_t SocketEngine::Impl::receive_streams(std::span<rte_mbuf*> out) {
       pause_stream(stream, kNoLink);
       continue;
     }
+    if (end == PieceEnd::kControlWaits) {
+      wait_for_control(stream);
+      continue;
+    }
     if (end == PieceEnd::kBad) {
       count_broken_frame(stream, DropReason::kStreamLength);
       shut(stream, CloseReason::kStreamLength, 0);
@@ -188,6 +192,7 @@ SocketEngine::Impl::PieceEnd SocketEngine::Impl::receive_piece(Stream& stream, S
   std::uint32_t references = 0;
   std::uint64_t frames = 0;
   std::uint64_t bytes = 0;
+  const bool hold_control = holds_control(stream);
   PieceEnd end = PieceEnd::kTaken;
   while (piece.begin < piece.end) {
     if (count == out.size()) {
@@ -203,6 +208,10 @@ SocketEngine::Impl::PieceEnd SocketEngine::Impl::receive_piece(Stream& stream, S
       break;
     }
     std::byte* const at = data + piece.begin;
+    if (hold_control && next_is_control(stream, at, piece.end - piece.begin)) [[unlikely]] {
+      end = PieceEnd::kControlWaits;
+      break;
+    }
     const DeframeStep step = deframe_next(stream.deframe, at, piece.end - piece.begin, stream.max_frame_bytes);
     if (step.kind == DeframeKind::kBadLength) {
       end = PieceEnd::kBad;
@@ -233,6 +242,18 @@ SocketEngine::Impl::PieceEnd SocketEngine::Impl::receive_piece(Stream& stream, S
   link_counters_[stream.link].frames_in.add(frames);
   link_counters_[stream.link].bytes_in.add(bytes);
   return end;
+}
+
+// Whether the frame that these bytes begin or go on with is for the control thread. As long as the byte that tells is
+// not there, no: should that frame find no room in the end, it is dropped and counted.
+bool SocketEngine::Impl::next_is_control(const Stream& stream, const std::byte* at, std::uint32_t bytes) {
+  constexpr std::uint32_t kKindAt = kPrefix + 1;
+  const std::uint32_t taken = stream.deframe.taken;
+  if (taken <= kKindAt && kKindAt - taken >= bytes) {
+    return false;
+  }
+  const std::byte kind = taken > kKindAt ? *rte_pktmbuf_mtod_offset(stream.partial, const std::byte*, kKindAt) : at[kKindAt - taken];
+  return kind != static_cast<std::byte>(FrameKind::kPublish);
 }
 
 rte_mbuf* SocketEngine::Impl::whole_frame(SlabPiece& piece, std::uint32_t number, std::byte* at, std::uint32_t bytes,
@@ -378,8 +399,12 @@ void SocketEngine::Impl::pop_received(Stream& stream) {
   slab_->drop_own(number);
 }
 
-// The node's budget is used up: what was received waits too, and no longer counts against what others may receive.
+// The node's budget is used up, or the control thread is busy: what was received waits too, and no longer counts against
+// what others may receive.
 void SocketEngine::Impl::hold_received(Stream& stream) {
+  if (stream.held) {
+    return;
+  }
   stream.held = true;
   backlog_ -= stream.received_count;
   ready_.remove(streams_.data(), stream.link);

@@ -57,7 +57,9 @@ struct Stream {
   bool recv_armed = false;
   bool recv_cancelled = false;   // ... and its cancellation is under way
   bool paused = false;
-  bool held = false;             // paused for the node's budget: even what was received waits
+  bool held = false;             // paused for the node's budget or a control frame: even what was received waits
+  bool control_waits = false;    // its next frame is one for the control thread, which has no room for it
+  std::uint64_t control_until_ns = 0;  // its own frames for the control thread wait until then
   std::uint32_t received_head = kNoPiece;
   std::uint32_t received_tail = kNoPiece;
   std::uint32_t received_count = 0;

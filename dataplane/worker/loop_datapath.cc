@@ -171,6 +171,7 @@ std::uint32_t receive_sockets(WorkerCore& w) {
   std::array<rte_mbuf*, kMaxBurst> frames;
   // Several bursts between two flushes: a send then gathers more. The queue of fan-outs bounds them.
   for (std::uint32_t burst = 0; burst < kSocketBursts && room_for_burst(w); ++burst) {
+    w.sockets->hold_control(w.events.free_bytes() < kControlRoomBytes);
     const std::uint32_t count = w.sockets->poll(w.now_ns, {frames.data(), kMaxBurst});
     if (count != 0) {
       count_burst(w, count);

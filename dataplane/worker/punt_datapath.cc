@@ -49,6 +49,10 @@ void punt_frame(WorkerCore& w, LinkIndex in_link, rte_mbuf* frame) {
     return;
   }
   w.counters.punted.add(1);
+  // A stream that asks too much is left to wait before something of it has to be dropped.
+  if (frame_meta(frame).pausable && side.punts.left(burst_of(w.punts_per_second)) < kMaxBurst) {
+    w.sockets->hold_control(in_link);
+  }
   rte_pktmbuf_free(frame);
 }
 

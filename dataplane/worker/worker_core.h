@@ -62,6 +62,7 @@ struct TokenBucket {
     ++spent;
     return true;
   }
+  [[nodiscard]] std::uint32_t left(std::uint32_t burst) const { return spent < burst ? burst - spent : 0; }
 };
 
 // What is seldom looked at of a link: rates of what it may make the control thread do, and frames that wait.

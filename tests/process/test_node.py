@@ -275,6 +275,55 @@ def test_flood_of_subscriptions_is_bounded_and_told(tmp_path):
     assert one.stop() == 0
 
 
+@pytest.mark.parametrize("links", [1, 4])
+def test_every_subscription_of_a_flood_is_answered(node, links):
+    """More at once than any ring between threads holds: the streams wait, nothing is dropped."""
+    count = 50_000 // links
+
+    def flood(number, results):
+        client = Stream(node.tcp, timeout=PATIENCE)
+        frames = [native.subscribe(f"org/flood{number}/s{i}", i + 1) for i in range(count)]
+        writer = threading.Thread(target=client.send, args=frames)  # one write, as fast as the node reads
+        writer.start()
+        acks = [client.ack() for _ in range(count)]
+        writer.join()
+        results.append((client, [identifier for identifier, ok, _ in acks if ok]))
+
+    results = []
+    threads = [threading.Thread(target=flood, args=(number, results)) for number in range(links)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert [sorted(acked) == list(range(1, count + 1)) for _, acked in results] == [True] * links
+    assert node.routes() == count * links
+    assert not any(node.drops().values())
+    node.balanced()
+    for client, _ in results:
+        client.close()
+
+
+def test_who_does_not_read_answers_is_not_asked_for_more(node):
+    """A client that writes for ever and never reads: what the node holds for it is bounded, the others are served."""
+    deaf = Stream("unix://" + node.unix)
+    frame = native.subscribe("org/deaf/s", 1)
+    data = (struct.pack("<I", len(frame)) + frame) * 1000
+    deaf.socket.setblocking(False)
+    end, at = time.monotonic() + 3, 0
+    while time.monotonic() < end:
+        try:
+            at = (at + deaf.socket.send(data[at:])) % len(data)
+        except BlockingIOError:
+            time.sleep(0.01)
+    other = Stream(node.tcp)
+    assert other.subscribe("org/ns/other")[1]
+    if not SANITIZED:
+        assert node.resident_bytes() < 300 << 20
+    deaf.close()
+    until(lambda: node.routes() == 1, "what it subscribed goes with it")
+    node.balanced()
+
+
 def test_silent_link_is_closed(tmp_path):
     one = Node(tmp_path, extra="  keepalive_ms: 200\n")
     client = Stream(one.tcp)

@@ -396,6 +396,124 @@ TEST(SocketPressure, PausedSenderThatGoesIsReleased) {
   EXPECT_EQ(rig.congestion->flags(out), 0);
 }
 
+// A frame for the control thread, told apart by `number`.
+Bytes make_control_bytes(std::uint32_t bytes, std::uint32_t number) {
+  Bytes frame = make_frame_bytes(bytes, number);
+  frame[1] = static_cast<std::byte>(FrameKind::kSubscribe);
+  return frame;
+}
+
+std::vector<std::uint32_t> numbers_of(const std::vector<Bytes>& frames) {
+  std::vector<std::uint32_t> out;
+  std::ranges::transform(frames, std::back_inserter(out), [](const Bytes& f) { return number_of(f); });
+  return out;
+}
+
+class HeldControl : public testing::TestWithParam<std::size_t> {};
+
+// However the bytes are cut on their way: what comes before the frame passes, it and all behind it wait.
+TEST_P(HeldControl, WaitsInItsStreamInOrder) {
+  Rig rig;
+  LinkIndex in = 0;
+  LinkIndex other = 0;
+  auto sender = rig.add_peer(in);
+  auto bystander = rig.add_peer(other);
+  rig.steps(3);
+  rig.engine->hold_control(true);
+  Bytes all;
+  for (const auto& frame : {make_frame_bytes(300, 0), make_control_bytes(400, 1), make_frame_bytes(300, 2), make_control_bytes(5000, 3)}) {
+    const Bytes bytes = prefixed(frame);
+    all.insert(all.end(), bytes.begin(), bytes.end());
+  }
+  for (std::size_t at = 0; at < all.size(); at += GetParam()) {
+    sender->write_some(std::span(all).subspan(at, std::min(GetParam(), all.size() - at)));
+    rig.steps(2);
+  }
+  bystander->write_some(prefixed(make_frame_bytes(200, 9)));
+  ASSERT_TRUE(rig.run_until([&] { return rig.received.size() == 2; }));
+  rig.advance_ms(2 * kPartialDeadlineMs);  // it is not the sender's fault that its frame is not whole
+  rig.steps(50);
+  EXPECT_EQ(numbers_of(rig.received), (std::vector<std::uint32_t>{0, 9}));
+  EXPECT_EQ(rig.link_counters[in].pauses.get(), 1u);
+  rig.engine->hold_control(false);
+  ASSERT_TRUE(rig.run_until([&] { return rig.received.size() == 5; }));
+  EXPECT_EQ(numbers_of(rig.received), (std::vector<std::uint32_t>{0, 9, 1, 2, 3}));
+  EXPECT_TRUE(of_type(rig.events(), Event::kLinkClosed).empty());
+}
+INSTANTIATE_TEST_SUITE_P(Cuts, HeldControl, testing::Values(1u << 20, 997, 406, 7, 305));
+
+TEST(SocketPressure, OneStreamsControlFramesWaitForATick) {
+  Rig rig;
+  LinkIndex in = 0;
+  LinkIndex other = 0;
+  auto sender = rig.add_peer(in);
+  auto bystander = rig.add_peer(other);
+  rig.steps(3);
+  rig.engine->hold_control(in);
+  sender->write_some(prefixed(make_control_bytes(200, 1)));
+  bystander->write_some(prefixed(make_control_bytes(200, 2)));
+  ASSERT_TRUE(rig.run_until([&] { return rig.received.size() == 1; }));
+  rig.steps(20);
+  EXPECT_EQ(numbers_of(rig.received), (std::vector<std::uint32_t>{2}));
+  ASSERT_TRUE(rig.run_until([&] {
+    rig.advance_ms(1);
+    return rig.received.size() == 2;
+  }));
+  EXPECT_EQ(numbers_of(rig.received), (std::vector<std::uint32_t>{2, 1}));
+}
+
+TEST(SocketPressure, WhoDoesNotTakeAnswersIsNotAskedForMore) {
+  Rig rig({.mbufs = 16384});
+  LinkIndex link = 0;
+  auto peer = rig.add_peer(link, PairKind::kTcp, kSmallQueue);
+  rig.steps(3);
+  std::uint32_t sent = 0;
+  while (!rig.congestion->congested(link)) {
+    rig.send(link, make_frame_bytes(4000, sent++));
+    rig.step();
+  }
+  peer->write_some(prefixed(make_control_bytes(200, 1)));
+  rig.steps(5);
+  EXPECT_TRUE(rig.received.empty());
+  ASSERT_TRUE(rig.run_until([&] {
+    peer->read_some();
+    return peer->frames.size() == sent;
+  }));
+  ASSERT_TRUE(rig.run_until([&] { return rig.received.size() == 1; }));
+  // When it takes nothing at all, its answers are dropped, but it is heard: it may say goodbye.
+  while (!rig.congestion->congested(link)) {
+    rig.send(link, make_frame_bytes(4000, sent++));
+    rig.step();
+  }
+  rig.advance_ms(kStallNoByteMs + 20);
+  peer->write_some(prefixed(make_control_bytes(200, 2)));
+  EXPECT_TRUE(rig.run_until([&] { return rig.received.size() == 2; }));
+}
+
+TEST(SocketPressure, WhatALeavingStreamSaidLastIsTaken) {
+  Rig rig;
+  LinkIndex in = 0;
+  auto sender = rig.add_peer(in);
+  rig.steps(3);
+  rig.engine->hold_control(true);
+  for (std::uint32_t i = 0; i < 3; ++i) {
+    sender->write_some(prefixed(make_control_bytes(200, i)));
+  }
+  rig.steps(5);
+  EXPECT_TRUE(rig.received.empty());
+  rig.close_link(in);
+  ASSERT_TRUE(rig.run_until([&] { return of_type(rig.events(), Event::kLinkReleased).size() == 1; }));
+  EXPECT_TRUE(rig.received.empty()) << "closed by us: thrown away";
+  auto again = rig.add_peer(in);
+  rig.steps(3);
+  again->write_some(prefixed(make_control_bytes(200, 7)));
+  rig.steps(3);
+  again->close_now();
+  rig.engine->hold_control(false);
+  ASSERT_TRUE(rig.run_until([&] { return of_type(rig.events(), Event::kLinkReleased).size() == 1; }));
+  EXPECT_EQ(numbers_of(rig.received), (std::vector<std::uint32_t>{7})) << "closed by it: taken first";
+}
+
 TEST(SocketPressure, StopReadingGoesOnSending) {
   Rig rig;
   LinkIndex in = 0;
