@@ -1,0 +1,69 @@
+#pragma once
+// The header MAC of a link (upstream-node 4.5): HMAC-SHA256 over the routing fields of a SLIM header, under the key on
+// which both ends agreed. It says that nobody between the two changed where a message goes; it covers no payload.
+//
+// A HeaderMac is set up once a link, on any thread, and then belongs to one worker: computing neither allocates nor calls
+// the kernel. Its state is as secret as the key, and is wiped.
+
+#include <array>
+#include <cstddef>
+#include <span>
+#include <string_view>
+
+#include "edge/proto_message.h"
+
+namespace slipway {
+
+inline constexpr std::size_t kLinkKeyBytes = 32;
+inline constexpr std::size_t kHeaderMacBytes = 32;
+
+// The key on which the two ends of a link agreed. Wiped when it goes.
+class LinkKey {
+ public:
+  LinkKey() = default;
+  explicit LinkKey(std::span<const std::byte, kLinkKeyBytes> bytes);
+  ~LinkKey();
+  LinkKey(const LinkKey&) = default;
+  LinkKey& operator=(const LinkKey&) = default;
+
+  [[nodiscard]] std::span<const std::byte, kLinkKeyBytes> bytes() const { return bytes_; }
+  [[nodiscard]] std::span<std::byte, kLinkKeyBytes> writable() { return bytes_; }
+
+ private:
+  std::array<std::byte, kLinkKeyBytes> bytes_{};
+};
+
+class HeaderMac {
+ public:
+  // link_id: what the two ends called the link; not empty.
+  HeaderMac(const LinkKey& key, std::string_view link_id);
+  ~HeaderMac();
+  HeaderMac(const HeaderMac&) = default;
+  HeaderMac& operator=(const HeaderMac&) = default;
+
+  // Of the header as it is or will be on the wire; `bytes` is what the message was read from.
+  void compute(const UpstreamMessage& message, const Pieces& bytes, std::span<std::byte, kHeaderMacBytes> mac) const;
+  // In constant time; mac: as received, of any length.
+  [[nodiscard]] bool verify(const UpstreamMessage& message, const Pieces& bytes, const Range& mac) const;
+
+ private:
+  static constexpr std::size_t kStateBytes = 112;  // of OpenSSL's SHA-256
+  struct alignas(16) State {
+    std::array<std::byte, kStateBytes> bytes;
+  };
+  State inner_;  // after the padded key, the domain and the link id
+  State outer_;  // after the other padded key
+};
+
+// What a link asks of messages that come over it.
+struct MacRules {
+  const HeaderMac* mac = nullptr;  // of the link; null: it has no key
+  bool checked = true;             // edge and remote links; peers and native links carry none
+  bool strict = true;              // `require_header_mac`
+};
+
+// kNone, or why a Publish, Subscribe or Unsubscribe must be dropped. Other kinds carry no MAC. It comes before validate(),
+// so a message without header is refused here too.
+[[nodiscard]] EdgeFault check_mac(const UpstreamMessage& message, const Pieces& bytes, const MacRules& rules);
+
+}  // namespace slipway

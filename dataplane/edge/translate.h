@@ -1,0 +1,58 @@
+#pragma once
+// Upstream messages to native frames and back, without copying what is large: the result is a list of pieces, some in the
+// caller's scratch memory, the others in the message that came in.
+//
+// Both ways are lossless: fields that nobody here knows survive, Content and metadata stay byte for byte, presence of
+// fields is kept. Two differences are meant: a TTL over 255 is carried as 255, and what belongs to one hop (recv_from,
+// forward_to, incoming_conn, header_mac) ends at the edge. Nothing allocates: workers may call all of it.
+
+#include <cstddef>
+#include <cstdint>
+#include <expected>
+#include <optional>
+#include <span>
+
+#include "edge/mac.h"
+#include "edge/proto_message.h"
+
+namespace slipway {
+
+// Memory that a translation may use. Small parts of the message (up to kCopyBytes each) are copied behind one another
+// as long as the scratch lasts, so that small messages become one piece: it pays to give the room of a buffer.
+struct TranslateRoom {
+  std::span<std::byte> scratch;  // at least kTranslateScratchBytes
+  std::span<Piece> pieces;       // as many as the input has, and 16 more, are always enough for ordinary messages
+};
+
+struct Translated {
+  std::size_t piece_count = 0;    // of room.pieces; the first begins at the first byte of the scratch
+  std::size_t bytes = 0;          // of all pieces
+  std::size_t scratch_bytes = 0;  // of the scratch that are used
+};
+
+// A native frame, header and body, from a message that parse_message read and validate() accepted. The hop limit is the
+// one that came: counting it down is the worker's.
+[[nodiscard]] std::expected<Translated, EdgeFault> write_frame(const UpstreamMessage& message, const Pieces& bytes,
+                                                               const TranslateRoom& room);
+
+// What the node writes into a message that it hands on (upstream-node 5.8).
+struct EgressFields {
+  const HeaderMac* mac = nullptr;              // of the link it goes to; null: none is written (peers, links without key)
+  std::optional<std::uint64_t> incoming_conn;  // the node's number for the link that it came from
+};
+
+// An upstream message from the body that parse_body read. For several receivers the body is read once and this is called
+// for each.
+[[nodiscard]] std::expected<Translated, EdgeFault> write_upstream(const UpstreamMessage& message, const Pieces& body,
+                                                                  const EgressFields& fields, const TranslateRoom& room);
+
+// One message from an upstream stream, all steps in upstream's order: parse, header MAC, rules, frame. Link messages are
+// kLinkAgain: those of a greeting link go to the negotiation instead.
+[[nodiscard]] std::expected<Translated, EdgeFault> frame_of_message(const Pieces& bytes, const MacRules& rules,
+                                                                    const TranslateRoom& room);
+
+// One frame for an upstream stream. `header` points at the frame's header; the body are the bytes behind it.
+[[nodiscard]] std::expected<Translated, EdgeFault> message_of_frame(const std::byte* header, const Pieces& body,
+                                                                    const EgressFields& fields, const TranslateRoom& room);
+
+}  // namespace slipway
