@@ -1,16 +1,18 @@
 #!/usr/bin/env python3
-"""Makes a first corpus for a fuzz target out of the test vectors.
+"""Makes a first corpus for a fuzz target: out of the test vectors, the shipped configuration, requests as slipwayctl makes them.
 
   tests/fuzz/seeds.py mls-message FOLDER
 
-Targets: mls-message, mls-structs, mls-tree-extension, mls-tree. The others find their way from nothing.
+Targets: api, config, mls-message, mls-structs, mls-tree-extension, mls-tree. The others find their way from nothing.
 """
 import hashlib
 import json
+import re
 import sys
 from pathlib import Path
 
-VECTORS = Path(__file__).resolve().parent.parent / "vectors" / "mls"
+TOP = Path(__file__).resolve().parent.parent.parent
+VECTORS = TOP / "tests" / "vectors" / "mls"
 
 # Fields of messages.json, by the number that mls_structs_fuzz.cc gives the struct.
 STRUCTS = {"group_secrets": 2, "commit": 6}
@@ -56,7 +58,52 @@ def tree_seeds():
         yield bytes.fromhex(entry["tree"])
 
 
-SEEDS = {"mls-message": message_seeds, "mls-structs": struct_seeds, "mls-tree-extension": tree_seeds,
+# Two configurations beside the shipped one: what most keys look like, and upstream's own form.
+CONFIGURATIONS = ["""
+slipway:
+  node_id: a
+  deployment: d
+  workers: [{name: w0, kind: socket, cpu: 0}, {name: w1, kind: poll, idle: spin}]
+  listen: [{tcp: 127.0.0.1:1}, {udp: "[::1]:2"}, {unix: /tmp/x.sock, worker: w0}]
+  ports: [{name: p0, device: net_null0, addresses: [10.0.0.1/24, "fd00::1/64"], vlan: 5, mtu: 1500, routes: [{to: 10.1.0.0/16, via: 10.0.0.2}]}]
+  connect: [{name: b, to: udp://10.0.0.2:46367, port: p0, class: peer, backoff: {first_ms: 10, max_ms: 100}}]
+  limits: {node_bytes: 64MiB, links: 100, buffers: 4096}
+  routes: [{name: org/ns/svc, to: b}]
+  api: {unix: /tmp/api.sock, tcp: 127.0.0.1:3}
+  stop: {drain_ms: 10}
+""", """
+tracing: {log_level: info}
+runtime: {n_cores: 0, drain_timeout: 10s}
+services:
+  slim/0:
+    node_id: n
+    dataplane:
+      servers: [{endpoint: "0.0.0.0:46357", tls: {insecure: true}}]
+      clients: []
+"""]
+
+
+def config_seeds():
+    yield (TOP / "tools" / "packaging" / "slipwayd.yaml").read_bytes()
+    for text in CONFIGURATIONS:
+        yield text.encode()
+
+
+def api_seeds():
+    """Every endpoint that control/api/api.cc lists, alone and with some of its parameters; the first byte is the size of the pieces."""
+    endpoints = re.findall(r'\{"(GET|POST)", "(/[^"]*)"', (TOP / "control" / "api" / "api.cc").read_text())
+    body = json.dumps({"name": "org/ns/svc/7", "to": "b", "level": "debug", "count": 3, "link": 1, "drain_ms": 5, "seconds": 2,
+                       "snap_bytes": 64, "limit_bytes": 4096, "drops_only": True, "kind": "publish"})
+    for method, path in endpoints:
+        yield b"\xff" + f"{method} {path} HTTP/1.1\r\nHost: x\r\n\r\n".encode()
+        if method == "GET":
+            for query in ("after=1&limit=5", "name=org%2Fns%2Fsvc&from=1&hop_limit=3", "link=2&name=org/ns/svc"):
+                yield b"\x07" + f"GET {path}?{query} HTTP/1.1\r\nHost: x\r\n\r\n".encode()
+        else:
+            yield b"\x1f" + f"POST {path} HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n{body}".encode()
+
+
+SEEDS = {"api": api_seeds, "config": config_seeds, "mls-message": message_seeds, "mls-structs": struct_seeds, "mls-tree-extension": tree_seeds,
          "mls-tree": tree_seeds}
 
 
