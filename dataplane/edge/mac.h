@@ -11,27 +11,14 @@
 #include <string_view>
 
 #include "edge/proto_message.h"
+#include "edge/secret32.h"
 
 namespace slipway {
 
-inline constexpr std::size_t kLinkKeyBytes = 32;
+inline constexpr std::size_t kLinkKeyBytes = kSecretBytes;
 inline constexpr std::size_t kHeaderMacBytes = 32;
 
-// The key on which the two ends of a link agreed. Wiped when it goes.
-class LinkKey {
- public:
-  LinkKey() = default;
-  explicit LinkKey(std::span<const std::byte, kLinkKeyBytes> bytes);
-  ~LinkKey();
-  LinkKey(const LinkKey&) = default;
-  LinkKey& operator=(const LinkKey&) = default;
-
-  [[nodiscard]] std::span<const std::byte, kLinkKeyBytes> bytes() const { return bytes_; }
-  [[nodiscard]] std::span<std::byte, kLinkKeyBytes> writable() { return bytes_; }
-
- private:
-  std::array<std::byte, kLinkKeyBytes> bytes_{};
-};
+using LinkKey = Secret32;  // on which the two ends of a link agreed
 
 class HeaderMac {
  public:

@@ -95,9 +95,6 @@ void start(SHA256_CTX* hash, const LinkKey& key, std::uint8_t pad) {
 
 }  // namespace
 
-LinkKey::LinkKey(std::span<const std::byte, kLinkKeyBytes> bytes) { std::memcpy(bytes_.data(), bytes.data(), kLinkKeyBytes); }
-LinkKey::~LinkKey() { OPENSSL_cleanse(bytes_.data(), bytes_.size()); }
-
 HeaderMac::HeaderMac(const LinkKey& key, std::string_view link_id) {
   static_assert(sizeof(SHA256_CTX) == kStateBytes && alignof(SHA256_CTX) <= alignof(State));
   SHA256_CTX hash;
