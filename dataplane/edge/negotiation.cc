@@ -131,7 +131,8 @@ NegotiationStep NegotiationAcceptor::take(const Pieces& message, std::uint64_t n
     return refuse(NegotiationRefusal::kVersion);
   }
   const bool has_key = request.ecdh_public_key.size() == kX25519Bytes;
-  if (config_.strict && !has_key) {
+  // Upstream's node lets a link without any key pass where only enforce_pqc is set; its own clients never ask for one.
+  if ((config_.strict || config_.enforce_pqc) && !has_key) {
     return refuse(NegotiationRefusal::kKeyMissing);
   }
   if (request.link_id.empty() || request.link_id.size() > kMaxLinkIdBytes) {

@@ -3,7 +3,7 @@
 
   tests/fuzz/seeds.py mls-message FOLDER
 
-Targets: api, config, mls-message, mls-structs, mls-tree-extension, mls-tree. The others find their way from nothing.
+Targets: api, config, edge-message, mls-message, mls-structs, mls-tree-extension, mls-tree. The others find their way from nothing.
 """
 import hashlib
 import json
@@ -103,7 +103,17 @@ def api_seeds():
             yield b"\x1f" + f"POST {path} HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n{body}".encode()
 
 
-SEEDS = {"api": api_seeds, "config": config_seeds, "mls-message": message_seeds, "mls-structs": struct_seeds, "mls-tree-extension": tree_seeds,
+def edge_message_seeds():
+    """The golden conversation, whole and in pieces of seven bytes; and a publish's frame, of which two bytes are set by the target."""
+    for line in (TOP / "tests" / "vectors" / "edge" / "golden.txt").read_text().splitlines():
+        name, _, value = line.partition(" ")
+        if name not in ("#", "link_key"):
+            yield b"\x00\x01" + bytes.fromhex(value)
+            yield b"\x07\x01" + bytes.fromhex(value)
+    yield b"\x03\x00" + bytes(104) + bytes.fromhex("1a0e0a041a026d651a060a041202686922060a016b120176")
+
+
+SEEDS = {"api": api_seeds, "config": config_seeds, "edge-message": edge_message_seeds, "mls-message": message_seeds, "mls-structs": struct_seeds, "mls-tree-extension": tree_seeds,
          "mls-tree": tree_seeds}
 
 

@@ -29,7 +29,7 @@ TEST(LinkKey, ClassicalVector) {
   EXPECT_EQ(vector_of(other->bytes()), vector_of(secret->bytes()));
   const auto key = derive_link_key(*secret, nullptr, golden::kLinkId);
   ASSERT_TRUE(key);
-  EXPECT_EQ(vector_of(key->bytes()), from_hex(golden::kLinkKey));
+  EXPECT_EQ(vector_of(key->bytes()), golden::kLinkKey);
 }
 
 TEST(LinkKey, HybridVector) {

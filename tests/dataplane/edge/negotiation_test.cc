@@ -96,7 +96,7 @@ TEST(NegotiationAcceptor, TheGoldenExchange) {
   EXPECT_EQ(step.state, State::kEstablished);
   EXPECT_EQ(step.send, golden::kNegotiationReply);
   const auto& link = acceptor.negotiation.link();
-  EXPECT_EQ(key_of(link), golden::from_hex(golden::kLinkKey));
+  EXPECT_EQ(key_of(link), golden::kLinkKey);
   EXPECT_EQ(link.link_id, golden::kLinkId);
   EXPECT_EQ(link.node_id, "golden-client");
   EXPECT_EQ(link.version, "2.3.0");
@@ -278,7 +278,7 @@ TEST(NegotiationInitiator, TheGoldenExchange) {
   const auto step = initiator.take(golden::kNegotiationReply);
   EXPECT_EQ(step.state, State::kEstablished);
   EXPECT_TRUE(step.send.empty());
-  EXPECT_EQ(key_of(initiator.negotiation.link()), golden::from_hex(golden::kLinkKey));
+  EXPECT_EQ(key_of(initiator.negotiation.link()), golden::kLinkKey);
   EXPECT_EQ(initiator.negotiation.link().node_id, "golden-node");
   EXPECT_EQ(initiator.negotiation.link().link_class, LinkClass::kEdge);
 }
@@ -369,6 +369,14 @@ TEST(NegotiationHybrid, WhoEnforcesItRefusesWhoHasItNot) {
   node.enforce_pqc = true;
   Acceptor enforcing(node, true);
   EXPECT_EQ(enforcing.take(golden::kNegotiationRequest).refusal, Refusal::kPqcMissing);
+
+  // Nor a link without any key, however lenient the node is otherwise.
+  node.strict = false;
+  LinkNegotiation keyless = request();
+  keyless.ecdh_public_key.clear();
+  keyless.kem_payload.emplace(kMlKemPublicBytes, std::byte{0x11});
+  Acceptor lenient(node, true);
+  EXPECT_EQ(lenient.take(keyless).refusal, Refusal::kKeyMissing);
 
   NegotiationConfig client = client_config();
   client.enforce_pqc = true;
