@@ -96,6 +96,8 @@ inline constexpr std::size_t kControlRoomBytes =               // of the event r
     kEventReserveBytes + kMaxBurst * (kMaxControlFrameBytes + 256);
 inline constexpr std::uint32_t kPuntsPerSecond = 200'000;      // control frames of one link
 inline constexpr std::uint32_t kNoticesPerSecond = 100;        // Event::kNoRoute of one link
+inline constexpr std::uint64_t kNoticeDelayMs = 20;            // what the rate held back is told together after this
+inline constexpr std::uint32_t kMaxOwedNotices = 64;           // links of one worker that are owed such a notice
 inline constexpr std::uint32_t kPortPuntsPerSecond = 2'000;    // hellos and neighbour packets of one port
 inline constexpr std::uint32_t kMaxSnapBytes = 16u << 10;      // of a captured frame
 inline constexpr std::uint32_t kMaxNapUs = 250;                // longest nap of a poll worker

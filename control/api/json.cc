@@ -208,6 +208,8 @@ Json to_json_value(const MemoryRow& r) {
     pools.push_back({{"name", p.name}, {"buffers", p.buffers}, {"free", p.free}, {"bytes", p.bytes}});
   }
   return {{"resident_bytes", r.resident_bytes},
+          {"accounted_bytes", r.accounted_bytes},
+          {"workers", {{"ring_bytes", r.ring_bytes}, {"receive_bytes", r.receive_bytes}, {"receive_in_heap", r.receive_in_heap}}},
           {"dpdk", {{"heap_bytes", r.dpdk_heap_bytes}, {"huge_pages", r.huge_pages}, {"summary", r.dpdk}}},
           {"pools", pools},
           {"budget", {{"used_bytes", r.budget_used_bytes}, {"limit_bytes", r.budget_limit_bytes}}},

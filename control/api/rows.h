@@ -225,6 +225,10 @@ struct PoolRow {
 };
 struct MemoryRow {
   std::uint64_t resident_bytes = 0;
+  std::uint64_t accounted_bytes = 0;   // all below that is there once: what may become resident
+  std::uint64_t ring_bytes = 0;        // between the control thread and the workers
+  std::uint64_t receive_bytes = 0;     // receive buffers of sockets
+  bool receive_in_heap = false;        // they are part of dpdk_heap_bytes
   std::uint64_t dpdk_heap_bytes = 0;
   bool huge_pages = false;
   std::string dpdk;

@@ -11,7 +11,7 @@
 namespace slipway {
 namespace {
 
-constexpr std::string_view kForm = "an address is tcp://HOST:PORT, udp://HOST:PORT or unix:///PATH, with a numeric HOST";
+constexpr std::string_view kForm = "an address is tcp://HOST:PORT, udp://HOST:PORT or unix:///PATH, where HOST is an IP address or a name";
 
 std::unexpected<std::string> wrong(std::string_view text, std::string_view what) {
   return std::unexpected(fmt::format("'{}' is no address: {}; {}", text, what, kForm));
@@ -54,9 +54,15 @@ std::expected<void, std::string> parse_host(std::string_view text, std::string_v
   auto* v6 = reinterpret_cast<sockaddr_in6*>(&endpoint->address);
   const bool is_v6 = host.find(':') != std::string::npos;
   if (inet_pton(is_v6 ? AF_INET6 : AF_INET, host.c_str(), is_v6 ? static_cast<void*>(&v6->sin6_addr) : &v4->sin_addr) != 1) {
-    return wrong(text, fmt::format("'{}' is no numeric address", host));
+    if (is_v6 || !is_host_name(host)) {
+      return wrong(text, fmt::format("'{}' is neither an IP address nor a host's name", host));
+    }
+    endpoint->host = host;
   }
-  if (is_v6) {
+  endpoint->port = port;
+  if (!endpoint->host.empty()) {
+    // Looked up when it is needed.
+  } else if (is_v6) {
     v6->sin6_family = AF_INET6;
     v6->sin6_port = htons(port);
     endpoint->address_bytes = sizeof *v6;
@@ -113,6 +119,51 @@ std::expected<Endpoint, std::string> parse_endpoint(std::string_view text) {
     return std::unexpected(parsed.error());
   }
   return endpoint;
+}
+
+void set_address(Endpoint& endpoint, const HostAddress& host) {
+  endpoint.address = {};
+  if (host.family == AF_INET6) {
+    auto* v6 = reinterpret_cast<sockaddr_in6*>(&endpoint.address);
+    v6->sin6_family = AF_INET6;
+    v6->sin6_port = htons(endpoint.port);
+    std::memcpy(&v6->sin6_addr, host.bytes, sizeof v6->sin6_addr);
+    endpoint.address_bytes = sizeof *v6;
+  } else {
+    auto* v4 = reinterpret_cast<sockaddr_in*>(&endpoint.address);
+    v4->sin_family = AF_INET;
+    v4->sin_port = htons(endpoint.port);
+    std::memcpy(&v4->sin_addr, host.bytes, sizeof v4->sin_addr);
+    endpoint.address_bytes = sizeof *v4;
+  }
+}
+
+std::expected<void, std::string> look_up(Endpoint& endpoint, std::uint64_t timeout_ms) {
+  if (endpoint.host.empty()) {
+    return {};
+  }
+  auto loop = Loop::create();
+  if (!loop) {
+    return std::unexpected(loop.error());
+  }
+  Resolver resolver(**loop);
+  std::expected<void, std::string> result = std::unexpected(fmt::format("`{}` was not resolved within {} ms; is a server of /etc/resolv.conf reachable?",
+                                                                        endpoint.host, timeout_ms));
+  bool done = false;
+  resolver.resolve(endpoint.host, [&](Resolver::Answer answer) {
+    done = true;
+    result = {};
+    if (answer) {
+      set_address(endpoint, answer->front());
+    } else {
+      result = std::unexpected(answer.error());
+    }
+  });
+  const auto end = (*loop)->refresh_now() + timeout_ms * 1'000'000;
+  while (!done && (*loop)->refresh_now() < end) {
+    (*loop)->turn(end - (*loop)->now_ns());
+  }
+  return result;
 }
 
 }  // namespace slipway

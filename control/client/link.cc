@@ -106,6 +106,22 @@ void ClientLink::start_connect() {
   retry_timer_ = TimerId::kNone;
   set_phase(ClientLinkPhase::kConnecting, "");
   arm_tick();
+  if (endpoint_.host.empty()) {
+    connect_now();
+    return;
+  }
+  question_ = resolver_.resolve(endpoint_.host, [this](Resolver::Answer addresses) {
+    question_ = 0;
+    if (!addresses) {
+      lose(addresses.error());
+      return;
+    }
+    set_address(endpoint_, (*addresses)[failures_ % addresses->size()]);  // the next one after each failure
+    connect_now();
+  });
+}
+
+void ClientLink::connect_now() {
   if (endpoint_.kind == Endpoint::Kind::kUdp) {
     open_datagram();
     return;
@@ -219,6 +235,7 @@ void ClientLink::lose(const std::string& why) {
 }
 
 void ClientLink::tear_down(const std::string& why) {
+  resolver_.cancel(std::exchange(question_, 0));
   if (connecting_fd_ >= 0) {
     loop_.unwatch(connecting_fd_);
     ::close(std::exchange(connecting_fd_, -1));

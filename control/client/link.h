@@ -157,6 +157,7 @@ class ClientLink final : private FrameSink {
 
   // Connecting and losing (link.cc).
   void start_connect();
+  void connect_now();
   void connected(int fd);
   void open_datagram();
   void on_descriptor(std::uint32_t events);
@@ -198,6 +199,8 @@ class ClientLink final : private FrameSink {
   Loop& loop_;
   ClientLinkOptions options_;
   Endpoint endpoint_;
+  Resolver resolver_{loop_};
+  std::uint64_t question_ = 0;   // of the resolver; 0: none is open
   std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);  // deferred calls look whether we still exist
 
   ClientLinkPhase phase_ = ClientLinkPhase::kConnecting;

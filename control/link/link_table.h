@@ -31,7 +31,8 @@ struct NodeLink {
   std::uint32_t peer_keepalive_ms = 0;   // silence after which the peer wants to hear something
   std::uint64_t opened_ms = 0;
   std::uint64_t up_ms = 0;
-  std::uint64_t heard_ms = 0;        // last frame of the peer
+  std::uint64_t heard_ms = 0;        // last frame of the peer, as far as known
+  std::uint64_t in_seen = 0;         // frames received when last looked at
   std::uint64_t probed_ms = 0;       // last probe
   std::uint64_t spoke_ms = 0;        // last time that something was sent, as far as known
   std::uint64_t sent_seen = 0;       // frames sent when last looked at

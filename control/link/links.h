@@ -43,6 +43,7 @@ class LinkSink {
   virtual void after_applied(std::move_only_function<void()> call) = 0;
   // Fills in what the way to record.peer needs (outer headers, datagram_bytes); an error if there is no way.
   virtual std::expected<void, std::string> find_way(LinkRecord& record) = 0;
+  virtual void link_taken(const NodeLink& link) = 0;  // made by a hello in a datagram
   virtual void link_up(NodeLink& link) = 0;
   // The other end of a link that is up has taken it up too. Until then its worker may throw away what is no link frame.
   virtual void peer_ready(NodeLink& link) = 0;
@@ -50,10 +51,10 @@ class LinkSink {
   virtual void link_lost(NodeLink& link) = 0;
   virtual void link_gone(const NodeLink& link) = 0;                         // the index is about to be free
   virtual void dial(std::uint32_t target) = 0;                          // make this connection now
-  // Frames received from and sent to a link so far, over all workers, and when the last came (ms, same clock).
+  // Frames sent to and received from a link so far, over all workers.
   struct Traffic {
     std::uint64_t frames_sent = 0;
-    std::uint64_t heard_ms = 0;
+    std::uint64_t frames_in = 0;
   };
   virtual Traffic traffic(LinkIndex link) = 0;
   virtual std::vector<NameId> instances(const Name& name, std::size_t at_most, bool& truncated) = 0;
@@ -139,7 +140,12 @@ class Links {
   void set_outer(LinkIndex link, const OuterTemplate& outer);
 
  private:
+  static constexpr int kDebug = 0, kInfo = 1, kWarn = 2;  // of LinkSink::log
+  // What a peer calls itself may be shown anywhere: bounded, and nothing that moves a terminal's cursor.
+  static std::string shown(std::string_view text);
   std::expected<NodeLink*, std::string> open(bool dialed, std::string transport, std::string peer, std::uint64_t now_ms);
+  std::expected<LinkIndex, std::string> dialed(std::uint32_t target, const LinkRecord& way, std::string transport,
+                                               std::uint16_t own_udp_port, int fd, std::uint64_t now_ms);
   void say_hello(NodeLink& link, std::uint64_t now_ms);
   void hello_heard(NodeLink& link, const HelloBody& hello, std::uint64_t now_ms);
   void answer_heard(NodeLink& link, const HelloReplyBody& reply, std::uint64_t now_ms);

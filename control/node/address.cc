@@ -6,6 +6,7 @@
 #include <charconv>
 #include <cstring>
 
+#include "loop/resolver.h"
 #include "node/config.h"
 
 namespace slipway {
@@ -53,7 +54,7 @@ std::expected<SocketAddress, std::string> parse_socket_address(std::string_view 
     if (rest.empty() || rest.size() >= sizeof(sockaddr_un::sun_path)) {
       return std::unexpected(fmt::format("`{}`: a socket path has 1 to {} bytes", text, sizeof(sockaddr_un::sun_path) - 1));
     }
-    return SocketAddress{SocketKind::kUnix, {}, std::string(rest)};
+    return SocketAddress{SocketKind::kUnix, {}, std::string(rest), {}};
   }
   if (scheme != "tcp" && scheme != "udp") {
     return std::unexpected(fmt::format("`{}`: write tcp://ADDRESS:PORT, udp://ADDRESS:PORT or unix://PATH", text));
@@ -62,14 +63,36 @@ std::expected<SocketAddress, std::string> parse_socket_address(std::string_view 
   if (!endpoint) {
     return std::unexpected(endpoint.error());
   }
-  return SocketAddress{scheme == "tcp" ? SocketKind::kTcp : SocketKind::kUdp, *endpoint, {}};
+  return SocketAddress{scheme == "tcp" ? SocketKind::kTcp : SocketKind::kUdp, *endpoint, {}, {}};
+}
+
+std::expected<SocketAddress, std::string> parse_connect_address(std::string_view text) {
+  auto numeric = parse_socket_address(text);
+  const bool tcp = text.starts_with("tcp://");
+  if (numeric || (!tcp && !text.starts_with("udp://"))) {
+    return numeric;
+  }
+  const auto rest = text.substr(6);
+  const auto colon = rest.rfind(':');
+  const auto host = rest.substr(0, colon);
+  if (colon == std::string_view::npos || !is_host_name(host)) {
+    return numeric;
+  }
+  const auto port = whole_number(rest.substr(colon + 1), 65535, "port");
+  if (!port || *port == 0) {
+    return std::unexpected(port ? fmt::format("`{}`: port 0 is none to connect to", text) : port.error());
+  }
+  SocketAddress out{tcp ? SocketKind::kTcp : SocketKind::kUdp, {}, {}, std::string(host)};
+  out.ip.port = static_cast<std::uint16_t>(*port);
+  return out;
 }
 
 std::string SocketAddress::text() const {
+  const auto at = [&] { return host.empty() ? to_text(ip) : fmt::format("{}:{}", host, ip.port); };
   switch (kind) {
     case SocketKind::kUnix: return "unix://" + path;
-    case SocketKind::kTcp: return "tcp://" + to_text(ip);
-    case SocketKind::kUdp: return "udp://" + to_text(ip);
+    case SocketKind::kTcp: return "tcp://" + at();
+    case SocketKind::kUdp: return "udp://" + at();
   }
   return {};
 }

@@ -136,7 +136,7 @@ void read_ports(YamlSection& slipway, NodeSettings& out) {
       }
     });
     port.vlan = static_cast<std::uint16_t>(entry.number("vlan", 0, 4094, 0));
-    port.mtu = static_cast<std::uint16_t>(entry.number("mtu", 576, 9600, 1500));
+    port.mtu = static_cast<std::uint16_t>(entry.number("mtu", kMinPortMtu, kMaxPortMtu, 1500));
     port.udp_port = static_cast<std::uint16_t>(entry.number("udp_port", 1, 65535, kNativePort));
     port.queues = static_cast<std::uint16_t>(entry.number("queues", 0, kMaxWorkers, 0));
     port.promiscuous = entry.boolean("promiscuous", false);
@@ -163,7 +163,7 @@ void read_connect(YamlSection& slipway, NodeSettings& out) {
   slipway.each("connect", [&](YamlSection entry) {
     ConnectSettings connect;
     connect.line = entry.line();
-    connect.address = read_parsed(entry, "to", parse_socket_address);
+    connect.address = read_parsed(entry, "to", parse_connect_address);
     connect.name = entry.text("name", connect.address.text());
     connect.port = entry.text("port", "");
     constexpr LinkClass kClasses[] = {LinkClass::kPeer, LinkClass::kRemote, LinkClass::kEdge};

@@ -31,5 +31,6 @@ std::string default_api_path();
 
 std::expected<IpEndpoint, std::string> parse_ip_port(std::string_view text);                  // 1.2.3.4:5, [::1]:5
 std::expected<SocketAddress, std::string> parse_socket_address(std::string_view text);        // tcp://..., unix://...
+std::expected<SocketAddress, std::string> parse_connect_address(std::string_view text);       // also tcp://NAME:PORT, udp://NAME:PORT
 
 }  // namespace slipway

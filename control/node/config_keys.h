@@ -59,7 +59,7 @@ inline constexpr auto kConfigKeys = std::to_array<ConfigKey>({
     {"slipway.listen[]", "worker", "name of a worker", "spread over the socket workers", "The worker of its links."},
 
     {"slipway.connect[]", "name", "text", "the address", "How routes and `slipwayctl links` call it."},
-    {"slipway.connect[]", "to", "tcp://ADDRESS:PORT, udp://ADDRESS:PORT or unix://PATH", "", "Where the other node listens."},
+    {"slipway.connect[]", "to", "tcp://HOST:PORT, udp://HOST:PORT or unix://PATH", "", "Where the other node listens. A host that is a name is looked up for each attempt; its addresses take turns."},
     {"slipway.connect[]", "port", "name of a port", "a socket", "udp only: go through this DPDK port."},
     {"slipway.connect[]", "class", "peer, remote or edge", "peer", "peer: a replica of this deployment, subscriptions are synchronised. remote: another domain, static routes only. edge: as an application."},
     {"slipway.connect[]", "worker", "name of a worker", "spread over the socket workers", "The worker of the link."},
@@ -71,7 +71,7 @@ inline constexpr auto kConfigKeys = std::to_array<ConfigKey>({
     {"slipway.ports[]", "device", "PCI address or vdev string", "", "For example 0000:03:00.0, or net_af_packet0,iface=veth0. A PCI device must be bound to a DPDK driver."},
     {"slipway.ports[]", "addresses", "list of ADDRESS/BITS", "", "The port's own IPv4 and IPv6 addresses; it answers ARP, neighbour discovery and echo for them."},
     {"slipway.ports[]", "vlan", "number 0 .. 4094", "0, untagged", "802.1Q tag."},
-    {"slipway.ports[]", "mtu", "number 576 .. 9600", "1500", "Of IP packets. Frames that are larger are cut and joined."},
+    {"slipway.ports[]", "mtu", "number 1280 .. 9600", "1500", "Of IP packets. Frames that are larger are cut and joined."},
     {"slipway.ports[]", "udp_port", "number 1 .. 65535", "46367", "Where native datagrams come in."},
     {"slipway.ports[]", "queues", "number 0 .. 32", "0: one for each poll worker", "Receive queues."},
     {"slipway.ports[]", "promiscuous", "true or false", "false", "Receive frames for other MAC addresses too, for devices that cannot filter."},

@@ -21,6 +21,7 @@
 #include "link/links.h"
 #include "link/subscriptions.h"
 #include "loop/loop.h"
+#include "loop/resolver.h"
 #include "node/fleet.h"
 #include "node/log.h"
 #include "node/node_ports.h"
@@ -69,7 +70,10 @@ class Node : private LinkSink, private SubscriptionSink, private ApiBackend {
     std::uint32_t target = 0;
     int fd = -1;                     // a stream that is being connected
     TimerId deadline = TimerId::kNone;
+    std::uint64_t question = 0;      // of the resolver; 0: none is open
+    SocketAddress at;                // settings.address, its name looked up
     std::optional<std::uint16_t> port;  // of its datagram socket
+    std::uint8_t family = 0;         // of that
     std::uint16_t worker = 0;
     bool removed = false;
   };
@@ -107,6 +111,7 @@ class Node : private LinkSink, private SubscriptionSink, private ApiBackend {
   std::expected<std::uint16_t, std::string> free_port() const;
   void add_dialer(const ConnectSettings& settings);
   void remove_dialer(Dialer& dialer);
+  void dial_now(Dialer& dialer);
   void dial_stream(Dialer& dialer);
   void dial_datagram(Dialer& dialer);
   void dial_ended(Dialer& dialer);
@@ -133,6 +138,7 @@ class Node : private LinkSink, private SubscriptionSink, private ApiBackend {
   void answer(const Hello& hello, std::uint32_t link_id, std::span<const std::byte> frame) override;
   void after_applied(std::move_only_function<void()> call) override;
   std::expected<void, std::string> find_way(LinkRecord& record) override;
+  void link_taken(const NodeLink& link) override;
   void link_up(NodeLink& link) override;
   void peer_ready(NodeLink& link) override;
   void link_lost(NodeLink& link) override;
@@ -187,6 +193,7 @@ class Node : private LinkSink, private SubscriptionSink, private ApiBackend {
   Log& log_;
   ControlCounters counters_;
   std::unique_ptr<Loop> loop_;
+  std::unique_ptr<Resolver> resolver_;
   std::unique_ptr<Doorbell> doorbell_;
   std::unique_ptr<NodePorts> ports_;
   std::unique_ptr<SubscriptionDatabase> database_;

@@ -64,6 +64,7 @@ std::expected<void, StartFault> Node::assemble() {
   }
   loop_ = std::move(*loop);
   doorbell_ = std::move(*doorbell);
+  resolver_ = std::make_unique<Resolver>(*loop_);
   begun_ms_ = now_ms();
   raise_descriptor_limit(log_);
   config_text_ = config_path_.empty() ? embedded_config() : read_text(config_path_);

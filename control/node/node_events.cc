@@ -100,7 +100,6 @@ void Node::on_punted(std::span<const std::byte> bytes) {
   }
 }
 
-// The worker has limited the rate; what it did not tell is in the link's drop counter.
 void Node::on_no_route(const NoRoute& event) {
   const NodeLink* link = links_->table().find(event.link, event.generation);
   if (link == nullptr || link->record.state != LinkState::kUp || !link->record.native) {
@@ -112,6 +111,7 @@ void Node::on_no_route(const NoRoute& event) {
   body.source = event.source;
   body.session_id = event.session_id;
   body.message_id = event.message_id;
+  body.more = event.more;
   ++counters_.no_route_notices;
   send(link->record, encode_link(body));
 }

@@ -165,10 +165,31 @@ void Node::dial(std::uint32_t target) {
   if (dialer == nullptr || draining_) {
     return;
   }
-  if (dialer->settings.address.kind == SocketKind::kUdp) {
-    dial_datagram(*dialer);
+  dialer->at = dialer->settings.address;
+  if (dialer->at.host.empty()) {
+    dial_now(*dialer);
+    return;
+  }
+  resolver_->cancel(dialer->question);
+  dialer->question = resolver_->resolve(dialer->at.host, [this, dialer](Resolver::Answer addresses) {
+    dialer->question = 0;
+    if (!addresses) {
+      links_->dial_failed(dialer->target, addresses.error(), now_ms());
+      return;
+    }
+    // Each attempt takes the next one, so that one of a name's addresses that does not answer is no obstacle.
+    const auto& one = (*addresses)[(links_->targets()[dialer->target].attempts - 1) % addresses->size()];
+    std::ranges::copy(one.bytes, dialer->at.ip.address.begin());
+    dialer->at.ip.family = one.family == AF_INET6 ? 6 : 4;
+    dial_now(*dialer);
+  });
+}
+
+void Node::dial_now(Dialer& dialer) {
+  if (dialer.at.kind == SocketKind::kUdp) {
+    dial_datagram(dialer);
   } else {
-    dial_stream(*dialer);
+    dial_stream(dialer);
   }
 }
 
@@ -178,11 +199,12 @@ void Node::dial_ended(Dialer& dialer) {
     ::close(std::exchange(dialer.fd, -1));
   }
   loop_->cancel(std::exchange(dialer.deadline, TimerId::kNone));
+  resolver_->cancel(std::exchange(dialer.question, 0));
 }
 
 void Node::dial_stream(Dialer& dialer) {
   dial_ended(dialer);
-  auto fd = begin_connect(dialer.settings.address);
+  auto fd = begin_connect(dialer.at);
   if (!fd) {
     links_->dial_failed(dialer.target, fd.error(), now_ms());
     return;
@@ -203,7 +225,7 @@ void Node::dial_stream(Dialer& dialer) {
     const int connected = std::exchange(dialer.fd, -1);
     loop_->unwatch(connected);
     dial_ended(dialer);
-    const bool tcp = dialer.settings.address.kind == SocketKind::kTcp;
+    const bool tcp = dialer.at.kind == SocketKind::kTcp;
     if (links_->dialed_stream(dialer.target, connected, worker_for(dialer.settings.worker), tcp ? "tcp" : "unix", now_ms())) {
       ++counters_.links_opened;
     } else {
@@ -218,7 +240,7 @@ void Node::dial_stream(Dialer& dialer) {
 
 void Node::dial_datagram(Dialer& dialer) {
   LinkRecord way;
-  way.peer = dialer.settings.address.ip;
+  way.peer = dialer.at.ip;
   const auto fail = [&](const std::string& why) { links_->dial_failed(dialer.target, why, now_ms()); };
   if (!dialer.settings.port.empty()) {
     const auto* port = ports_->find(dialer.settings.port);
@@ -228,6 +250,10 @@ void Node::dial_datagram(Dialer& dialer) {
       return fail(found.error());
     }
   } else {
+    if (dialer.port && dialer.family != way.peer.family) {
+      fleet_->post(dialer.worker, Command::kClosePort, ClosePort{*dialer.port});
+      dialer.port.reset();  // its name has an address of the other family now
+    }
     if (!dialer.port) {
       const auto number = free_port();
       auto fd = number ? open_datagram_towards(way.peer) : std::unexpected(number.error());
@@ -235,6 +261,7 @@ void Node::dial_datagram(Dialer& dialer) {
         return fail(fd.error());
       }
       dialer.port = *number;
+      dialer.family = way.peer.family;
       dialer.worker = worker_for(dialer.settings.worker);
       fleet_->post(dialer.worker, Command::kOpenDatagram, OpenDatagram{*number, *fd});
     }

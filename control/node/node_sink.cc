@@ -42,6 +42,16 @@ void Node::answer(const Hello& hello, std::uint32_t link_id, std::span<const std
 
 void Node::after_applied(std::move_only_function<void()> call) { fleet_->after_applied(std::move(call)); }
 
+void Node::link_taken(const NodeLink& link) {
+  ++counters_.links_opened;
+  for (auto& listener : listeners_) {
+    if (link.record.transport == LinkTransport::kDatagram && listener->settings.address.kind == SocketKind::kUdp &&
+        listener->port == link.record.port) {
+      ++listener->accepted;
+    }
+  }
+}
+
 void Node::link_up(NodeLink& link) {
   ++counters_.links_up;
   subscriptions_->link_up(link);
@@ -82,7 +92,7 @@ LinkSink::Traffic Node::traffic(LinkIndex link) {
   for (std::size_t i = 0; i < workers_->size(); ++i) {
     const auto& counters = (*workers_)[i].link_counters()[link];
     out.frames_sent += counters.frames_sent.get();
-    out.heard_ms = std::max(out.heard_ms, counters.last_in_ms.get());
+    out.frames_in += counters.frames_in.get();
   }
   return out;
 }

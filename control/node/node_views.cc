@@ -195,8 +195,8 @@ LinkRow Node::row_of(const NodeLink& link) {
   row.dialed = link.we_dialed;
   row.stalled = link.stalled;
   row.age_ms = now_ms() - link.opened_ms;
-  const auto heard = std::max(link.heard_ms, traffic(record.index).heard_ms);
-  row.idle_ms = now_ms() > heard ? now_ms() - heard : 0;
+  const bool heard_now = traffic(record.index).frames_in != link.in_seen;
+  row.idle_ms = heard_now || now_ms() < link.heard_ms ? 0 : now_ms() - link.heard_ms;
   row.round_trip_us = link.round_trip_us;
   row.subscriptions = database_->link_subscriptions(record.index);
   row.max_frame_bytes = record.max_frame_bytes;
@@ -265,6 +265,7 @@ std::expected<ExplainRow, ApiFault> Node::explain(const TextName& name, std::uin
   }
   ExplainQuery query;
   query.name = name.hashed();
+  query.text = name.text();
   query.from = from;
   query.order = settings_.anycast_upstream ? AnycastOrder::kUpstream : AnycastOrder::kNearest;
   query.policy = settings_.anycast_least_loaded ? AnycastPolicy::kLeastLoaded : AnycastPolicy::kRoundRobin;
@@ -363,6 +364,13 @@ MemoryRow Node::memory() {
   row.text_bytes = routing.text_bytes;
   row.table_bytes_per_route = routing.table_bytes_per_route;
   row.bytes_per_route = routing.bytes_per_route;
+  for (std::size_t i = 0; i < workers_->size(); ++i) {
+    row.ring_bytes += (*workers_)[i].ring_bytes();
+    row.receive_bytes += (*workers_)[i].receive_bytes();
+  }
+  row.receive_in_heap = row.huge_pages;
+  row.accounted_bytes = row.dpdk_heap_bytes + (row.receive_in_heap ? 0 : row.receive_bytes) + row.ring_bytes +
+                        row.table_bytes * row.table_copies + row.database_bytes;
   return row;
 }
 

@@ -30,11 +30,12 @@ struct WorkerSettings {
 
 enum class SocketKind : std::uint8_t { kTcp, kUdp, kUnix };
 
-// Where a socket listens or connects. Addresses are numeric.
+// Where a socket listens or connects. Who listens has a numeric address.
 struct SocketAddress {
   SocketKind kind = SocketKind::kTcp;
-  IpEndpoint ip;     // kTcp, kUdp
+  IpEndpoint ip;     // kTcp, kUdp; with a host: only the port
   std::string path;  // kUnix
+  std::string host;  // a name, looked up for each attempt to connect; empty: `ip` it is
 
   [[nodiscard]] std::string text() const;  // tcp://127.0.0.1:46367, unix:///run/x.sock
   friend bool operator==(const SocketAddress&, const SocketAddress&) = default;

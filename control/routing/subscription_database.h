@@ -88,6 +88,7 @@ struct ExplainedMatch {
 };
 struct ExplainQuery {
   Name name;
+  std::string text;             // the name as it was asked for; empty: what is known of it
   LinkIndex from = kNoLink;     // kNoLink: from nowhere in particular
   AnycastOrder order = AnycastOrder::kNearest;
   AnycastPolicy policy = AnycastPolicy::kRoundRobin;

@@ -185,7 +185,7 @@ std::string drop_rule(const std::vector<ExplainedMatch>& matches, const ExplainQ
 
 Explanation SubscriptionDatabase::explain(const ExplainQuery& query) const {
   Explanation result;
-  result.name = text_of(query.name);
+  result.name = query.text.empty() ? text_of(query.name) : query.text;
   const std::uint32_t prefix = find_prefix(query.name);
   const std::uint32_t ids = prefix == 0 ? 0 : prefixes_[prefix].entry_count;
   const bool exact = !query.name.id.is_null();

@@ -93,7 +93,6 @@ struct alignas(64) LinkCounters {
   Counter queued_frames;  // now
   Counter queued_bytes;   // now
   Counter pauses;         // times its sender was paused
-  Counter last_in_ms;     // worker clock of the last frame received
   std::array<Counter, kDropReasonCount> drops;
 };
 

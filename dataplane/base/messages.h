@@ -131,6 +131,7 @@ struct NoRoute {
   std::uint32_t session_id;
   std::uint32_t message_id;
   std::uint8_t drop_reason;       // kNoRoute, kOnlyIngress, kTooBigForLink, kHopLimit
+  std::uint32_t more;             // frames of this link dropped likewise since the last such event: the rate is limited
   Name destination;
   Name source;
 };

@@ -161,7 +161,6 @@ rte_mbuf* SocketEngine::Impl::receive_datagram(std::uint16_t number, const IpEnd
   counters_.bytes_in.add(frame->pkt_len);
   link.frames_in.add(1);
   link.bytes_in.add(frame->pkt_len);
-  link.last_in_ms.set(now_ns_ / 1'000'000);
   return frame;
 }
 

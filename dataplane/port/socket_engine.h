@@ -13,7 +13,7 @@
 // is not shared.
 //
 // What is counted here, and by nobody else:
-//   frames_in, bytes_in (worker and link), last_in_ms; packets_in, packets_punted, packets_dropped, fragments_in of
+//   frames_in, bytes_in (worker and link); packets_in, packets_punted, packets_dropped, fragments_in of
 //   datagram sockets; sent, bytes_sent, frames_sent; packets_out, fragments_out; held, held_bytes, queued_*;
 //   partial_bytes; pauses; syscalls; events_lost; and for each copy given to send(): either sent, or dropped_copies
 //   with its reason, or held. A stream that breaks the framing or never ends a frame counts one frame in, dropped.

@@ -148,11 +148,7 @@ std::uint32_t SocketEngine::Impl::receive_streams(std::span<rte_mbuf*> out) {
   while (!ready_.empty() && count < out.size()) {
     Stream& stream = streams_[ready_.front()];
     const std::uint32_t number = stream.received_head;
-    const std::uint32_t before = count;
     const PieceEnd end = receive_piece(stream, (*slab_)[number], number, out, count);
-    if (count > before) {
-      link_counters_[stream.link].last_in_ms.set(now_ns_ / 1'000'000);
-    }
     if (end == PieceEnd::kOutFull) {
       break;
     }

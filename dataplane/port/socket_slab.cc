@@ -24,7 +24,7 @@ std::expected<std::unique_ptr<SocketSlab>, std::string> SocketSlab::create(std::
     slab->mapped_ = true;
   }
   if (slab->memory_ == nullptr) {
-    return std::unexpected(fmt::format("no memory for the receive buffers of a socket worker ({} KiB): reserve more huge pages or lower `limits.slab_pieces`", bytes >> 10));
+    return std::unexpected(fmt::format("no memory for the receive buffers of a socket worker ({} KiB): reserve more huge pages, or do without (`huge_pages: false`)", bytes >> 10));
   }
   slab->pieces_ = new SlabPiece[pieces];
   slab->iova_ = new rte_iova_t[pieces];

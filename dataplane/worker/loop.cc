@@ -22,7 +22,7 @@ namespace {
 constexpr std::uint32_t kSpinLoops = 256;          // empty loops before the first nap
 constexpr std::uint32_t kNapLoops = 64;            // naps before a worker blocks on interrupts
 constexpr std::uint64_t kRestNs = 500'000'000;     // longest sleep: deadlines of the engine and ours are looked at
-constexpr std::uint64_t kEdgeRestNs = 10'000'000;  // while frames wait for a next hop or for their pieces
+constexpr std::uint64_t kEdgeRestNs = 10'000'000;  // while frames wait for a next hop or for their pieces, or senders for a notice
 constexpr std::uint64_t kGatedRestNs = 50'000;     // while a ring to another worker is full
 
 // TSC cycles to nanoseconds without a division.
@@ -53,7 +53,7 @@ std::uint64_t rest_ns(const WorkerCore& w) {
   if (w.gated) {
     return kGatedRestNs;
   }
-  return w.holds.count != 0 || w.joiner.frames() != 0 ? kEdgeRestNs : kRestNs;
+  return w.holds.count != 0 || w.joiner.frames() != 0 || w.owed.count != 0 ? kEdgeRestNs : kRestNs;
 }
 
 // Interrupts of every receive queue, and the doorbell, in this thread's epoll set. False where a driver has none.

@@ -19,7 +19,6 @@ void count_in(WorkerCore& w, LinkIndex link, std::uint64_t frames, std::uint64_t
   LinkCounters& counters = w.link_counters[link];
   counters.frames_in.add(frames);
   counters.bytes_in.add(bytes);
-  counters.last_in_ms.set(w.now_ms);
   w.counters.frames_in.add(frames);
   w.counters.bytes_in.add(bytes);
 }
@@ -261,6 +260,9 @@ std::uint32_t run_once(WorkerCore& w, std::uint64_t now_ns) {
     if (w.sockets->take_uncongested()) {
       wake_others(w);
     }
+  }
+  if (w.owed.count != 0 && w.now_ns >= w.owed.due_ns) [[unlikely]] {
+    tell_owed_notices(w);
   }
   flush_ports(w);
   if (w.handoff_dirty != 0) {

@@ -56,6 +56,27 @@ void punt_frame(WorkerCore& w, LinkIndex in_link, rte_mbuf* frame) {
   rte_pktmbuf_free(frame);
 }
 
+// The newest frame stands for those before it.
+void owe_notice(WorkerCore& w, const NoRoute& record) {
+  for (std::uint32_t i = 0; i < w.owed.count; ++i) {
+    NoRoute& owed = w.owed.of[i];
+    if (owed.link == record.link && owed.generation == record.generation) {
+      const std::uint32_t more = owed.more + 1;
+      owed = record;
+      owed.more = more;
+      return;
+    }
+  }
+  if (w.owed.count == w.owed.of.size()) {
+    w.counters.events_lost.add(1);
+    return;
+  }
+  if (w.owed.count == 0) {
+    w.owed.due_ns = w.now_ns + kNoticeDelayMs * 1'000'000;
+  }
+  w.owed.of[w.owed.count++] = record;
+}
+
 // The same for what is not a frame of a link: false when it is to be dropped, which is counted here.
 bool may_punt_packet(WorkerCore& w, PortSlot& slot, bool told_room) {
   DropReason reason = DropReason::kPuntFull;
@@ -122,19 +143,32 @@ void drop_unmatched(WorkerCore& w, LinkIndex in_link, DropReason reason, rte_mbu
   const std::byte* f = data_of(frame);
   const LinkHot& in = w.links[in_link];
   const bool acknowledgement = load_le<std::uint8_t>(f + frame_offset::kSessionMessageType) == kSessionAck;
-  if (in.native && !acknowledgement && w.sides[in_link].notices.take(w.now_ms, w.notices_per_second, kNoticeBurst)) {
-    NoRoute record{.link = in_link,
-                   .generation = in.generation,
-                   .session_id = frame_session_id(f),
-                   .message_id = load_le<std::uint32_t>(f + frame_offset::kMessageId),
-                   .drop_reason = static_cast<std::uint8_t>(reason),
-                   .destination = load_name(f + frame_offset::kDestination),
-                   .source = load_name(f + frame_offset::kSource)};
-    if (!tell_if_room(w, Event::kNoRoute, std::as_bytes(std::span(&record, 1)), {})) {
-      w.counters.events_lost.add(1);
+  if (in.native && !acknowledgement) {
+    const NoRoute record{.link = in_link,
+                         .generation = in.generation,
+                         .session_id = frame_session_id(f),
+                         .message_id = load_le<std::uint32_t>(f + frame_offset::kMessageId),
+                         .drop_reason = static_cast<std::uint8_t>(reason),
+                         .more = 0,
+                         .destination = load_name(f + frame_offset::kDestination),
+                         .source = load_name(f + frame_offset::kSource)};
+    const bool now = w.sides[in_link].notices.take(w.now_ms, w.notices_per_second, kNoticeBurst);
+    if (!now || !tell_if_room(w, Event::kNoRoute, std::as_bytes(std::span(&record, 1)), {})) {
+      owe_notice(w, record);
     }
   }
   drop_frame(w, in_link, reason, frame);
+}
+
+void tell_owed_notices(WorkerCore& w) {
+  std::uint32_t left = 0;
+  for (std::uint32_t i = 0; i < w.owed.count; ++i) {
+    if (!tell_if_room(w, Event::kNoRoute, std::as_bytes(std::span(&w.owed.of[i], 1)), {})) {
+      w.owed.of[left++] = w.owed.of[i];
+    }
+  }
+  w.owed.count = left;
+  w.owed.due_ns = w.now_ns + kNoticeDelayMs * 1'000'000;
 }
 
 void punt_neighbor_packet(WorkerCore& w, PortSlot& slot, rte_mbuf* packet) {

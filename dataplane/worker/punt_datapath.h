@@ -22,8 +22,10 @@ void tell(WorkerCore& w, Event event, const T& record, std::span<const std::byte
 // A frame that is no publish, or whose header is not in order. Takes it over: punted, or dropped with its reason.
 void punt_or_drop(WorkerCore& w, rte_mbuf* frame);
 
-// A publish from a link that nothing took: dropped and, if the sender is native, told (rate-limited).
+// A publish from a link that nothing took: dropped and, if the sender is native, told. Beyond the rate of notices its
+// frames are summed up, and told together kNoticeDelayMs later.
 void drop_unmatched(WorkerCore& w, LinkIndex in_link, DropReason reason, rte_mbuf* frame);
+void tell_owed_notices(WorkerCore& w);
 
 // Packets of a DPDK port that are for the control thread. Take them over.
 void punt_neighbor_packet(WorkerCore& w, PortSlot& slot, rte_mbuf* packet);

@@ -155,6 +155,11 @@ std::string Worker::socket_features() const {
   return text;
 }
 
+std::size_t Worker::ring_bytes() const { return kCommandRingBytes + kEventRingBytes; }
+std::size_t Worker::receive_bytes() const {
+  return core_->sockets == nullptr ? 0 : std::size_t{core_->sockets->slab_pieces()} * kSlabPieceBytes;
+}
+
 std::uint32_t Worker::do_work(std::uint64_t now_ns) {
   if (core_->sockets != nullptr && !core_->sockets_started) {
     if (!core_->sockets->start()) {

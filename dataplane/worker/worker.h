@@ -133,6 +133,11 @@ class Worker {
   // Frames and copies that lie in queues now.
   [[nodiscard]] std::uint64_t held() const;
 
+  // Memory of its own beside the pools and tables: its rings to and from the control thread, and the receive buffers of
+  // its sockets (inside DPDK's heap where there are huge pages). Addresses; resident as far as used.
+  [[nodiscard]] std::size_t ring_bytes() const;
+  [[nodiscard]] std::size_t receive_bytes() const;
+
   // What the socket engine uses of the kernel's io_uring and what it does without, for people. Empty: no sockets.
   [[nodiscard]] std::string socket_features() const;
 

@@ -81,6 +81,12 @@ struct HoldNode {
   LinkIndex link = kNoLink;
   std::uint16_t next = 0;
 };
+// Senders that will be told together of what the rate of notices held back: the last frame of each, and how many.
+struct OwedNotices {
+  std::array<NoRoute, kMaxOwedNotices> of;
+  std::uint32_t count = 0;
+  std::uint64_t due_ns = 0;   // of all
+};
 struct HoldQueue {
   std::vector<HoldNode> nodes;  // node 0 is never used
   std::uint16_t free_head = 0;
@@ -184,6 +190,7 @@ struct WorkerCore {
   MbufJoiner joiner;
   DatagramSender sender;
   HoldQueue holds;
+  OwedNotices owed;
   FanoutQueue fanouts;
   Watch trace;
   Watch capture;

@@ -48,7 +48,7 @@ class _Unix(http.client.HTTPConnection):
 
 
 class Node:
-    def __init__(self, folder, name="node", extra="", listen=True, start=True, environment=None):
+    def __init__(self, folder, name="node", extra="", listen=True, start=True, environment=None, before=()):
         self.folder = Path(folder)
         self.name = name
         self.port = free_port()
@@ -57,6 +57,8 @@ class Node:
         self.log_path = self.folder / f"{name}.log"
         self.config = self.folder / f"{name}.yaml"
         self.environment = environment
+        self.program = BUILD / "tools/slipwayd"
+        self.before = list(before)  # words that run the command given to them, as `nice`
         self.write(extra, listen)
         self.process = None
         if start:
@@ -78,7 +80,7 @@ class Node:
 
     def launch(self):
         self.log_file = open(self.log_path, "ab")
-        self.process = subprocess.Popen([BUILD / "tools/slipwayd", "--config", self.config], stdin=subprocess.DEVNULL,
+        self.process = subprocess.Popen([*self.before, self.program, "--config", self.config], stdin=subprocess.DEVNULL,
                                         stdout=self.log_file, stderr=self.log_file, env=self.environment)
 
     def start(self):

@@ -94,6 +94,23 @@ def test_nobody_is_exit_code_8(node):
     assert done.returncode == 8 and "no_route" in done.stdout
     assert node.ctl("instances", "test/ctl/nobody").returncode == 5
     assert any(d["reason"] == "no_route" and d["count"] > 0 for d in node.json("drops")["drops"])
+    assert "nobody has subscribed to test/ctl/nobody" in node.ctl("explain", "test/ctl/nobody").stdout
+
+
+@pytest.mark.parametrize("scheme", ["tcp", "udp"])
+def test_every_message_that_nobody_received_is_told(node, scheme):
+    # Far more than the node's rate of notices: what it holds back is summed up.
+    done = node.ctl("--json", "--node", f"{scheme}://127.0.0.1:{node.port}", "pub", "test/ctl/nobody", "x", "-n", "3000", "--wait-ms", "3000")
+    assert done.returncode == 8
+    assert json.loads(done.stdout)["dropped"] == 3000
+
+
+def test_datagram_links_count_as_accepted(node):
+    def accepted():
+        return next(row["accepted"] for row in node.json("ports")["listeners"] if row["address"].startswith("udp"))
+    before = accepted()
+    node.ctl("--node", f"udp://127.0.0.1:{node.port}", "pub", "test/ctl/nobody", "x")
+    assert accepted() == before + 1
 
 
 def test_echo_answers_the_sender(node):

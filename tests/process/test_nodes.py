@@ -1,6 +1,7 @@
 """Several nodes in line: subscriptions travel, messages follow, losses heal."""
 import os
 import signal
+import subprocess
 
 import pytest
 
@@ -135,3 +136,40 @@ def test_node_does_not_link_to_itself_and_refuses_other_deployments(tmp_path):
     until(lambda: "deployment" in b.get("/v1/links")["connect"][0]["last_error"], "it says why")
     for node in (a, b):
         assert node.stop() == 0
+
+
+def own_hosts_file(tmp_path, text):
+    """Words before a command that give it a /etc/hosts of its own, which the test may change; or a skip."""
+    hosts = tmp_path / "hosts"
+    hosts.write_text(text)
+    words = ["unshare", "--mount", "sh", "-c", 'mount --bind "$0" /etc/hosts && exec "$@"', str(hosts)]
+    done = subprocess.run([*words, "true"], capture_output=True, text=True)
+    if done.returncode != 0:
+        pytest.skip(f"no mount namespace to be had: {done.stderr.strip()}")
+    return hosts, words
+
+
+@pytest.mark.parametrize("transport", ["tcp", "udp"])
+def test_names_of_nodes_are_looked_up_anew(tmp_path, transport):
+    """The other node moves to another address; its name follows it."""
+    hosts, before = own_hosts_file(tmp_path, "127.0.0.1 localhost\n127.0.0.2 other.test\n")
+    port = free_port()
+    listen = f"  keepalive_ms: 300\n  listen:\n    - {transport}: '%s:{port}'\n"
+    there = Node(tmp_path, "there", listen % "127.0.0.2", listen=False)
+    extra = connect(f"{transport}://other.test:{port}", extra="  keepalive_ms: 300\n")
+    here = Node(tmp_path, "here", extra, before=before)
+    until(lambda: len(here.links()) == 1, "linked by name")
+    row = here.get("/v1/links")["connect"][0]
+    assert row["address"] == f"{transport}://other.test:{port}" and row["state"] == "up"
+    assert there.stop() == 0
+    until(lambda: not here.links(), "the loss is seen")
+    hosts.write_text("127.0.0.1 localhost\n")
+    until(lambda: "cannot be resolved" in here.get("/v1/links")["connect"][0]["last_error"], "an unknown name is told")
+    # Two addresses, of which one does not answer, and of two families for a datagram socket.
+    hosts.write_text("127.0.0.1 localhost\n127.0.0.9 other.test\n::1 other.test\n")
+    moved = Node(tmp_path, "moved", listen % "[::1]", listen=False)
+    until(lambda: len(here.links()) == 1, "linked again, at another address")
+    assert here.links()[0]["node_id"] == "moved"
+    assert all(link["peer"] for node in (here, moved) for link in node.links())
+    for node in (here, moved):
+        assert node.stop() == 0, node.log()

@@ -64,10 +64,13 @@ bool wait_for(int fd, short events, int ms) {
 }
 
 std::expected<Socket, Failure> open_socket(const std::string& address, const Deadline& deadline) {
-  const auto endpoint = parse_endpoint(address);
+  auto endpoint = parse_endpoint(address);
   if (!endpoint || endpoint->kind == Endpoint::Kind::kUdp) {
     return std::unexpected(Failure{ExitCode::kUsage, endpoint ? fmt::format("the control API is not on UDP: {}", address) : endpoint.error(),
                                    "--api unix:///run/slipway/control.sock or --api tcp://127.0.0.1:46368"});
+  }
+  if (const auto found = look_up(*endpoint, static_cast<std::uint64_t>(std::max(deadline.left_ms(), 0))); !found) {
+    return std::unexpected(Failure{ExitCode::kNotReachable, found.error(), "or write its IP address: --api tcp://127.0.0.1:46368"});
   }
   Socket socket(::socket(endpoint->address.ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
   if (socket.fd() < 0) {

@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <vector>
 
 #include "command_tree.h"
@@ -13,6 +14,7 @@ namespace {
 struct Word {
   std::string text;
   std::string what;
+  bool takes_value = false;
 };
 struct Level {
   std::string path;          // verbs before these words, joined by spaces: "" or "route"
@@ -30,6 +32,23 @@ std::vector<std::string> spellings(const CLI::Option& option) {
   return out;
 }
 
+// The values of an option that has a list of them, from the form that the parser shows: TEXT:{one,two}.
+std::vector<std::string> choices_of(const CLI::Option& option) {
+  std::vector<std::string> out;
+  const std::string type = option.get_type_name();
+  const auto begin = type.find('{');
+  const auto end = type.find('}');
+  if (begin == std::string::npos || end == std::string::npos) {
+    return out;
+  }
+  for (std::size_t at = begin + 1; at <= end;) {
+    const auto comma = std::min(type.find(',', at), end);
+    out.push_back(type.substr(at, comma - at));
+    at = comma + 1;
+  }
+  return out;
+}
+
 void collect(const CLI::App& app, const std::string& path, const std::vector<Word>& global, std::vector<Level>* levels) {
   Level level{path, {}};
   for (const auto* sub : app.get_subcommands([](const CLI::App*) { return true; })) {
@@ -37,11 +56,16 @@ void collect(const CLI::App& app, const std::string& path, const std::vector<Wor
   }
   for (const auto* option : app.get_options()) {
     for (const auto& spelling : spellings(*option)) {
-      level.words.push_back({spelling, option->get_description()});
+      level.words.push_back({spelling, option->get_description(), option->get_items_expected_max() > 0});
+    }
+    for (const auto& value : option->nonpositional() ? std::vector<std::string>{} : choices_of(*option)) {
+      level.words.push_back({value, option->get_description()});
     }
   }
-  if (!path.empty()) {
-    level.words.insert(level.words.end(), global.begin(), global.end());
+  for (const auto& word : global) {
+    if (!path.empty() && std::ranges::find(level.words, word.text, &Word::text) == level.words.end()) {
+      level.words.push_back(word);
+    }
   }
   levels->push_back(level);
   for (const auto* sub : app.get_subcommands([](const CLI::App*) { return true; })) {
@@ -54,7 +78,7 @@ std::vector<Level> levels_of(const CLI::App& tree) {
   for (const auto* option : tree.get_options()) {
     for (const auto& spelling : spellings(*option)) {
       if (spelling != "-h" && spelling != "--help" && spelling != "--version") {
-        global.push_back({spelling, option->get_description()});
+        global.push_back({spelling, option->get_description(), option->get_items_expected_max() > 0});
       }
     }
   }
@@ -121,27 +145,27 @@ std::string zsh_script(const std::vector<Level>& levels) {
     }
     out += "      ) ;;\n";
   }
-  return out + "  esac\n  _describe 'slipwayctl' choices || _files\n}\ncompdef _slipwayctl slipwayctl\n";
+  return out + "  esac\n  _describe 'slipwayctl' choices || _files\n}\n"
+               "# Loaded from fpath this file is the function's first call; read by `source` it is not.\n"
+               "if [ \"${funcstack[1]}\" = _slipwayctl ]; then\n  _slipwayctl \"$@\"\nelse\n  compdef _slipwayctl slipwayctl\nfi\n";
 }
 
 std::string fish_script(const std::vector<Level>& levels) {
-  std::string out = "# fish completion of slipwayctl; made by: slipwayctl completion fish\n";
+  std::string out = "# fish completion of slipwayctl; made by: slipwayctl completion fish\n"
+                    "# Whether the verbs before the cursor are these. The value of an option is none.\n"
+                    "function __slipwayctl_at\n  set -l words (commandline -opc)\n  set -l path ''\n  for word in $words[2..-1]\n"
+                    "    string match -q -- '-*' $word; and continue\n    set -l next (string trim -- \"$path $word\")\n    contains -- $next";
   for (const auto& level : levels) {
-    std::string condition = "__fish_use_subcommand";
-    if (!level.path.empty()) {
-      condition = "";
-      std::string rest = level.path;
-      while (!rest.empty()) {
-        const auto space = rest.find(' ');
-        condition += (condition.empty() ? "" : "; and ") + fmt::format("__fish_seen_subcommand_from {}", rest.substr(0, space));
-        rest = space == std::string::npos ? "" : rest.substr(space + 1);
-      }
-    }
+    out += level.path.empty() ? "" : " " + shell_quoted(level.path);
+  }
+  out += "; and set path $next\n  end\n  test \"$path\" = \"$argv\"\nend\ncomplete -c slipwayctl -f\n";
+  for (const auto& level : levels) {
+    const std::string condition = "__slipwayctl_at " + level.path;
     for (const auto& word : level.words) {
       const bool is_long = word.text.starts_with("--");
       const bool is_option = word.text.starts_with("-");
-      const std::string spelling = is_long ? "-l " + word.text.substr(2) : is_option ? "-s " + word.text.substr(1) : "-f -a " + word.text;
-      out += fmt::format("complete -c slipwayctl -n {} {} -d {}\n", shell_quoted(condition), spelling, shell_quoted(word.what));
+      const std::string spelling = is_long ? "-l " + word.text.substr(2) : is_option ? "-s " + word.text.substr(1) : "-a " + word.text;
+      out += fmt::format("complete -c slipwayctl -n {} {}{} -d {}\n", shell_quoted(condition), spelling, word.takes_value ? " -r -F" : "", shell_quoted(word.what));
     }
   }
   return out;

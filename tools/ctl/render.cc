@@ -263,15 +263,21 @@ std::string render_workers(const std::string& json) {
 
 std::string render_memory(const std::string& json) {
   const Json j = parse(json);
+  // With a handful of routes the quotient is about what the first route costs, which tells nothing.
+  const auto a_route = [&](const char* key) {
+    return number(j, {"routing", "routes"}) < 1000 ? std::string() : fmt::format(", {:.1f} B a route", real(j, {"routing", key}));
+  };
   std::string out = facts({
       {"resident", bytes_text(number(j, {"resident_bytes"}))},
+      {"accounted for", fmt::format("{}: DPDK heap, sockets, rings, tables and database; resident as far as used", bytes_text(number(j, {"accounted_bytes"})))},
       {"DPDK heap", fmt::format("{}, {}", bytes_text(number(j, {"dpdk", "heap_bytes"})), text(j, {"dpdk", "summary"}))},
       {"buffer budget", fmt::format("{} of {}", bytes_text(number(j, {"budget", "used_bytes"})), bytes_text(number(j, {"budget", "limit_bytes"})))},
+      {"sockets", fmt::format("{} of receive buffers{}", bytes_text(number(j, {"workers", "receive_bytes"})), truth(j, {"workers", "receive_in_heap"}) ? ", in the DPDK heap" : "")},
+      {"rings", fmt::format("{} between the control thread and the workers", bytes_text(number(j, {"workers", "ring_bytes"})))},
       {"routes", fmt::format("{} of {} names", counted(j, {"routing", "routes"}), counted(j, {"routing", "names"}))},
-      {"a worker's table", fmt::format("{}, {:.1f} B a route; {} copies", bytes_text(number(j, {"routing", "table_bytes"})), real(j, {"routing", "table_bytes_per_route"}),
-                                       number(j, {"routing", "table_copies"}))},
-      {"database", fmt::format("{}, of which text {}; with one table {:.1f} B a route", bytes_text(number(j, {"routing", "database_bytes"})), bytes_text(number(j, {"routing", "text_bytes"})),
-                               real(j, {"routing", "bytes_per_route"}))},
+      {"a worker's table", fmt::format("{}{}; {} copies", bytes_text(number(j, {"routing", "table_bytes"})), a_route("table_bytes_per_route"), number(j, {"routing", "table_copies"}))},
+      {"database", fmt::format("{}, of which text {}{}", bytes_text(number(j, {"routing", "database_bytes"})), bytes_text(number(j, {"routing", "text_bytes"})),
+                               a_route("bytes_per_route").empty() ? "" : "; with one table" + a_route("bytes_per_route").substr(1))},
   });
   Table pools({left("POOL"), right("BUFFERS"), right("FREE"), right("SIZE")});
   for (const auto& p : items(j, "pools")) {

@@ -141,7 +141,7 @@ TEST_F(ApiTest, StableFieldNames) {
   EXPECT_EQ(json("GET", "/v1/drops")["total"], 5);
   EXPECT_EQ(keys(json("GET", "/v1/books")), (std::set<std::string>{"balanced", "total", "workers"}));
   EXPECT_EQ(keys(json("GET", "/v1/books")["total"]), (std::set<std::string>{"worker", "frames", "copies"}));
-  EXPECT_EQ(keys(json("GET", "/v1/memory")), (std::set<std::string>{"resident_bytes", "dpdk", "pools", "budget", "routing"}));
+  EXPECT_EQ(keys(json("GET", "/v1/memory")), (std::set<std::string>{"resident_bytes", "accounted_bytes", "workers", "dpdk", "pools", "budget", "routing"}));
   EXPECT_EQ(json("GET", "/v1/memory")["routing"]["bytes_per_route"], 0.0);
   EXPECT_EQ(keys(json("GET", "/v1/config")), (std::set<std::string>{"source", "running", "text"}));
 }

@@ -540,6 +540,9 @@ TEST(Blocking, ConnectFailsWithAReason) {
   const auto refused = BlockingClient::connect({.address = "tcp://127.0.0.1:1", .reconnect = false}, named("o/n/s"));
   ASSERT_FALSE(refused);
   EXPECT_NE(refused.error().find("is slipwayd running"), std::string::npos);
+  const auto nobody = BlockingClient::connect({.address = "tcp://no-such-host.invalid", .reconnect = false}, named("o/n/s"), 60'000);
+  ASSERT_FALSE(nobody);
+  EXPECT_NE(nobody.error().find("`no-such-host.invalid` cannot be resolved"), std::string::npos) << nobody.error();
   const auto nonsense = BlockingClient::connect({.address = "localhost:1"}, named("o/n/s"));
   ASSERT_FALSE(nonsense);
   EXPECT_NE(nonsense.error().find("tcp://HOST:PORT"), std::string::npos);
@@ -559,13 +562,22 @@ TEST(EndpointText, EveryFormAndEveryFault) {
     EXPECT_EQ(parsed->text, full);
     EXPECT_EQ(parsed->loopback(), loopback);
   }
-  for (const char* bad : {"", "127.0.0.1:1", "http://x", "tcp://", "tcp://example.org:1", "tcp://1.2.3.4:0", "tcp://1.2.3.4:65536", "tcp://1.2.3.4:x", "tcp://1.2.3.4:",
+  for (const char* bad : {"", "127.0.0.1:1", "http://x", "tcp://", "tcp://ex ample.org:1", "tcp://-x:1", "tcp://1.2.3.256:5", "tcp://1.2.3.4:0", "tcp://1.2.3.4:65536", "tcp://1.2.3.4:x", "tcp://1.2.3.4:",
                           "tcp://::1:5", "tcp://[::1", "tcp://[::1]5", "tcp://1.2.3:4"}) {
     const auto parsed = parse_endpoint(bad);
     ASSERT_FALSE(parsed) << bad;
     EXPECT_NE(parsed.error().find("an address is"), std::string::npos);
   }
   EXPECT_FALSE(parse_endpoint("unix://" + std::string(200, 'x')));
+  auto named = parse_endpoint("udp://node-1.example.org:77");
+  ASSERT_TRUE(named);
+  EXPECT_EQ(named->host, "node-1.example.org");
+  EXPECT_EQ(named->text, "udp://node-1.example.org:77");
+  set_address(*named, {.family = AF_INET, .bytes = {127, 0, 0, 2}});
+  EXPECT_TRUE(named->loopback());
+  EXPECT_EQ(ntohs(reinterpret_cast<const sockaddr_in&>(named->address).sin_port), 77);
+  set_address(*named, {.family = AF_INET6, .bytes = {0xFE, 0x80}});
+  EXPECT_EQ(named->address_bytes, sizeof(sockaddr_in6));
 }
 
 }  // namespace

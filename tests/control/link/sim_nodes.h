@@ -84,7 +84,7 @@ class SimNode final : public LinkSink, public SubscriptionSink {
   }
   void deliver(LinkIndex link, std::uint32_t generation, FrameBytes frame) {
     const auto kind = frame_kind(frame.data());
-    frames_in[link] = network_.now_ms;
+    ++frames_in[link];
     if (kind == static_cast<std::uint8_t>(FrameKind::kSubscribe) || kind == static_cast<std::uint8_t>(FrameKind::kUnsubscribe)) {
       const auto hops = frame_hop_limit(frame.data());
       if (hops <= 1) {
@@ -199,6 +199,7 @@ class SimNode final : public LinkSink, public SubscriptionSink {
     }
     (void)links.dialed_stream(target, stream * 2, 0, "tcp", network_.now_ms);
   }
+  void link_taken(const NodeLink& link) override { taken.push_back(link.record.index); }
   Traffic traffic(LinkIndex link) override { return {frames_sent[link], frames_in[link]}; }
   std::vector<NameId> instances(const Name&, std::size_t, bool& truncated) override {
     truncated = true;
@@ -234,6 +235,7 @@ class SimNode final : public LinkSink, public SubscriptionSink {
   std::map<LinkIndex, LinkRecord> records;
   std::map<LinkIndex, std::uint64_t> frames_sent;
   std::map<LinkIndex, std::uint64_t> frames_in;
+  std::vector<LinkIndex> taken;  // by datagram
   std::vector<Answer> answers;
   std::vector<std::pair<LinkRecord, FrameBytes>> datagrams;
   std::vector<std::string> lines;
