@@ -67,6 +67,23 @@ inline constexpr std::size_t kMaxLinkIdBytes = 1024;           // of a negotiate
 inline constexpr std::size_t kMaxNegotiationBytes = 16u << 10; // a negotiation message
 inline constexpr std::uint64_t kNegotiationTimeoutMs = 5'000;
 
+// --- byte streams of edges --------------------------------------------------------------------------
+inline constexpr std::uint32_t kMaxGrpcMessageBytes = 4u << 20;        // upstream's, both ways
+inline constexpr std::uint32_t kMaxWebSocketMessageBytes = 64u << 20;  // upstream's
+inline constexpr std::uint32_t kMaxEdgeStreams = 100;          // open at once on one HTTP/2 connection
+inline constexpr std::uint32_t kMaxEdgeHeaderBytes = 16u << 10;  // of one request, as HTTP/2 counts them
+inline constexpr std::size_t kEdgeOutputBytes = 256u << 10;    // framed and not yet sent, of one connection
+inline constexpr std::size_t kEdgeOutputSegments = kMaxGather; // ... and in so many pieces
+inline constexpr std::uint32_t kEdgeControlBurst = 2'000;      // control frames that a peer may send at once
+inline constexpr std::uint32_t kEdgeControlPerSecond = 500;    // ... and on average, besides those that our data explains
+inline constexpr std::uint32_t kEdgeResetBurst = 200;          // streams that a peer may reset at once, of the same allowance
+inline constexpr std::size_t kMaxEdgeAcks = 64;                // acknowledgements that wait for the peer to read
+inline constexpr std::size_t kEdgeRoomBytes = 16u << 10;       // least room for decrypted or unmasked bytes in one call
+inline constexpr std::size_t kMaxJwtBytes = 8u << 10;
+inline constexpr std::uint64_t kEdgeHandshakeMs = 10'000;      // until the first stream is open
+inline constexpr std::uint64_t kEdgeKeepaliveMs = 120'000;     // upstream's defaults of a server
+inline constexpr std::uint64_t kEdgeKeepaliveTimeoutMs = 20'000;
+
 // --- time -------------------------------------------------------------------------------------------
 inline constexpr std::uint64_t kJoinDeadlineMs = 100;          // all fragments of a datagram frame
 inline constexpr std::uint64_t kPartialDeadlineMs = 10'000;    // all bytes of a frame that a stream has begun
