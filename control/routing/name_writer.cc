@@ -44,7 +44,7 @@ std::size_t NameWriter::bytes() const {
   return owner_.bytes() + tag_.bytes() + filter_.bytes() + away_list_.bytes() + away_.bytes();
 }
 
-std::uint32_t NameWriter::find_slot(const Name& name, const RouteEvidence& evidence) const {
+std::uint32_t NameWriter::find_slot(const Name& name, RouteEvidence evidence) const {
   const std::uint32_t home = range_.at(evidence.home_hash());
   for (const std::uint32_t bucket : {home, range_.at(evidence.other_hash())}) {
     for (std::uint32_t slot = bucket * kSlots; slot < (bucket + 1) * kSlots; ++slot) {
@@ -52,7 +52,7 @@ std::uint32_t NameWriter::find_slot(const Name& name, const RouteEvidence& evide
         return slot;
       }
     }
-    if ((filter_[home] >> filter_bit(evidence.home_hash()) & 1) == 0) {
+    if ((~filter_[home] & filter_bits(evidence.home_hash())) != 0) {
       break;
     }
   }
@@ -65,7 +65,7 @@ NameOwner NameWriter::find(const Name& name) const {
 }
 
 // Both buckets follow from the evidence, so that a name with equal evidence can be in no third.
-bool NameWriter::collides(const RouteEvidence& evidence) const {
+bool NameWriter::collides(RouteEvidence evidence) const {
   for (const std::uint32_t hash : {evidence.home_hash(), evidence.other_hash()}) {
     const std::uint32_t bucket = range_.at(hash);
     for (std::uint32_t slot = bucket * kSlots; slot < (bucket + 1) * kSlots; ++slot) {
@@ -111,7 +111,7 @@ std::expected<void, InsertFault> NameWriter::insert(const Name& name, NameOwner 
 }
 
 // A free slot in one of the two buckets, made by moving others if need be: breadth first, so that the fewest move.
-std::uint32_t NameWriter::make_room(const RouteEvidence& evidence) {
+std::uint32_t NameWriter::make_room(RouteEvidence evidence) {
   struct Step {
     std::uint32_t bucket;
     std::uint32_t from;  // the slot whose name would come here
@@ -191,7 +191,7 @@ bool NameWriter::split() {
   }
   RouteUpdate update;
   update.op = RouteOp::kSplit;
-  update.place = {.evidence_a = 0, .evidence_b = 0, .slot = from, .target = target, .value = 0};
+  update.place = {.evidence = 0, .slot = from, .target = target, .value = 0};
   for (std::uint32_t i = 0; i < kSlots; ++i) {
     const std::uint32_t slot = from * kSlots + i;
     if (owner_[slot] == 0) {
@@ -260,9 +260,8 @@ void NameWriter::add_away(std::uint32_t home_hash, std::uint32_t slot) {
   std::uint32_t& head = away_list_[home / kHomesPerList];
   away_[number] = {slot, head, home_hash};
   head = number;
-  const auto bit = static_cast<std::uint8_t>(1u << filter_bit(home_hash));
-  if ((filter_[home] & bit) == 0) {
-    filter_[home] |= bit;
+  if (const std::uint16_t bits = filter_bits(home_hash); (~filter_[home] & bits) != 0) {
+    filter_[home] |= bits;
     post_filter(home);
   }
 }
@@ -277,7 +276,7 @@ void NameWriter::remove_away(std::uint32_t home_hash, std::uint32_t slot) {
   const std::uint32_t number = *link;
   *link = away_[number].next;
   away_.give_back(number);
-  const std::uint8_t filter = filter_from_list(home);
+  const std::uint16_t filter = filter_from_list(home);
   if (filter != filter_[home]) {
     filter_[home] = filter;
     post_filter(home);
@@ -293,11 +292,11 @@ void NameWriter::move_away(std::uint32_t home_hash, std::uint32_t from, std::uin
   away_[number].slot = to;
 }
 
-std::uint8_t NameWriter::filter_from_list(std::uint32_t home) const {
-  std::uint8_t filter = 0;
+std::uint16_t NameWriter::filter_from_list(std::uint32_t home) const {
+  std::uint16_t filter = 0;
   for (std::uint32_t number = away_list_[home / kHomesPerList]; number != 0; number = away_[number].next) {
     if (range_.at(away_[number].home_hash) == home) {
-      filter |= static_cast<std::uint8_t>(1u << filter_bit(away_[number].home_hash));
+      filter |= filter_bits(away_[number].home_hash);
     }
   }
   return filter;
@@ -307,15 +306,15 @@ void NameWriter::post_filter(std::uint32_t bucket) {
   RouteUpdate update;
   update.op = RouteOp::kFilter;
   update.filter = filter_[bucket];
-  update.place = {.evidence_a = 0, .evidence_b = 0, .slot = bucket, .target = 0, .value = 0};
+  update.place = {.evidence = 0, .slot = bucket, .target = 0, .value = 0};
   post_(update);
 }
 
-void NameWriter::post_place(RouteOp op, std::uint32_t slot, std::uint32_t target, const RouteEvidence& evidence,
+void NameWriter::post_place(RouteOp op, std::uint32_t slot, std::uint32_t target, RouteEvidence evidence,
                             RouteMatch match) {
   RouteUpdate update;
   update.op = op;
-  update.place = {.evidence_a = evidence.a, .evidence_b = evidence.b, .slot = slot, .target = target, .value = match.value()};
+  update.place = {.evidence = evidence.bits, .slot = slot, .target = target, .value = match.value()};
   post_(update);
 }
 
@@ -323,7 +322,7 @@ void NameWriter::fill(RouteTable& table) const {
   RouteUpdate update;
   update.op = RouteOp::kSplit;
   for (std::uint32_t buckets = RouteTable::kFirstBuckets; buckets < range_.buckets; ++buckets) {
-    update.place = {.evidence_a = 0, .evidence_b = 0, .slot = BucketRange::of(buckets).next_split(), .target = buckets, .value = 0};
+    update.place = {.evidence = 0, .slot = BucketRange::of(buckets).next_split(), .target = buckets, .value = 0};
     table.apply(update);
   }
   for (std::uint32_t bucket = 0; bucket < range_.buckets; ++bucket) {
@@ -339,7 +338,7 @@ void NameWriter::fill(RouteTable& table) const {
       }
       const RouteEvidence evidence = evidence_of(owner_[slot]);
       update.op = RouteOp::kSetSlot;
-      update.place = {.evidence_a = evidence.a, .evidence_b = evidence.b, .slot = slot, .target = 0,
+      update.place = {.evidence = evidence.bits, .slot = slot, .target = 0,
                       .value = source_->match_of(owner_[slot]).value()};
       table.apply(update);
     }

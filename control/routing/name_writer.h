@@ -2,7 +2,7 @@
 // Where names lie in the workers' tables. Knows which name holds which slot, decides where a new one goes, grows
 // the table by one bucket at a time, and says each step as a RouteUpdate. Control thread.
 //
-// Four names a bucket, filled to 0.84: a name goes to its home bucket, else to its other one, else others are
+// Five names a bucket, filled to 0.84: a name goes to its home bucket, else to its other one, else others are
 // moved out of the way along a shortest path. Names outside their home bucket are kept in lists by home bucket, for
 // the filter bits, and go home as soon as there is room.
 
@@ -71,19 +71,19 @@ class NameWriter {
   };
 
   [[nodiscard]] RouteEvidence evidence_of(NameOwner owner) const { return mix_name(secret_, source_->name_of(owner)); }
-  [[nodiscard]] std::uint32_t find_slot(const Name& name, const RouteEvidence& evidence) const;
-  [[nodiscard]] bool collides(const RouteEvidence& evidence) const;
+  [[nodiscard]] std::uint32_t find_slot(const Name& name, RouteEvidence evidence) const;
+  [[nodiscard]] bool collides(RouteEvidence evidence) const;
   [[nodiscard]] std::uint32_t free_slot(std::uint32_t bucket) const;
-  [[nodiscard]] std::uint32_t make_room(const RouteEvidence& evidence);
+  [[nodiscard]] std::uint32_t make_room(RouteEvidence evidence);
   void move(std::uint32_t from, std::uint32_t to);
   bool split();
   void bring_home(std::uint32_t home);
   void add_away(std::uint32_t home_hash, std::uint32_t slot);
   void remove_away(std::uint32_t home_hash, std::uint32_t slot);
   void move_away(std::uint32_t home_hash, std::uint32_t from, std::uint32_t to);
-  [[nodiscard]] std::uint8_t filter_from_list(std::uint32_t home) const;
+  [[nodiscard]] std::uint16_t filter_from_list(std::uint32_t home) const;
   void post_filter(std::uint32_t bucket);
-  void post_place(RouteOp op, std::uint32_t slot, std::uint32_t target, const RouteEvidence& evidence, RouteMatch match);
+  void post_place(RouteOp op, std::uint32_t slot, std::uint32_t target, RouteEvidence evidence, RouteMatch match);
 
   RouteSecret secret_;
   const NameSource* source_ = nullptr;
@@ -94,7 +94,7 @@ class NameWriter {
   std::uint32_t names_ = 0;
   Growable<NameOwner> owner_;        // by slot
   Growable<std::uint8_t> tag_;       // by slot: eight bits of evidence, so that a search rarely looks at names
-  Growable<std::uint8_t> filter_;    // by bucket
+  Growable<std::uint16_t> filter_;   // by bucket
   Growable<std::uint32_t> away_list_;  // by home bucket / kHomesPerList
   Slab<Away> away_;
 };

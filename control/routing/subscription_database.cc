@@ -199,7 +199,7 @@ RoutingMemory SubscriptionDatabase::memory() const {
   memory.routes = records_;
   memory.names = names_.names();
   memory.table = {names_.buckets(), groups_.high_water()};
-  memory.table_bytes = (std::size_t{memory.table.buckets} + memory.table.lines) * sizeof(RouteTable::Line);
+  memory.table_bytes = memory.table.buckets * RouteTable::kBucketBytes + memory.table.lines * sizeof(RouteTable::Line);
   memory.text_bytes = texts_.bytes();
   // A node of the standard library's map: two pointers, the key, the vector, its block.
   constexpr std::size_t kMoreRecordBytes = 96;

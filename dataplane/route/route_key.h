@@ -1,7 +1,9 @@
 #pragma once
-// What a route table knows of a name: 96 bits of evidence, mixed from the 40 bytes of the name with a secret
-// of this node. Names arrive as hashes that a peer chose; without the secret nobody can aim names at one
-// bucket. Two names with equal evidence cannot both be held: the control thread refuses the second (2^-96).
+// What a route table knows of a name: 64 bits of evidence, mixed from the 40 bytes of the name with a secret of this
+// node. Names arrive as hashes that a peer chose; without the secret nobody can aim names at one bucket, or at the
+// evidence of another name. Two names with equal evidence cannot both be held: the control thread refuses the second
+// (2^-64 a pair: one in 30 million nodes of a million names has such a pair). A name that nobody holds is taken for
+// another once in 2^64 lookups.
 // Pure functions: any thread. The secret is made once a node and shared by all its tables.
 
 #include <array>
@@ -22,21 +24,29 @@ struct RouteSecret {
   static RouteSecret from_seed(std::uint64_t seed);   // for tests and benchmarks that repeat a run
 };
 
-// Evidence and, derived from it, where the name may lie: two buckets and one of eight filter bits.
+// Evidence and, derived from it, where the name may lie: two buckets, its filter bits in the first, its short form in
+// either. Bucket numbers use the low bits of the two hashes, the others their top bits.
 struct RouteEvidence {
-  std::uint64_t a = 0;
-  std::uint32_t b = 0;
+  static constexpr unsigned kShortBits = 10;
 
-  [[nodiscard]] std::uint32_t home_hash() const { return static_cast<std::uint32_t>(a); }
-  [[nodiscard]] std::uint32_t other_hash() const { return static_cast<std::uint32_t>(a >> 32); }
-  [[nodiscard]] std::uint8_t tag() const { return static_cast<std::uint8_t>(b >> 24); }
-  friend bool operator==(const RouteEvidence&, const RouteEvidence&) = default;
+  std::uint64_t bits = 0;
+
+  [[nodiscard]] constexpr std::uint32_t home_hash() const { return static_cast<std::uint32_t>(bits); }
+  [[nodiscard]] constexpr std::uint32_t other_hash() const { return static_cast<std::uint32_t>(bits >> 32); }
+  [[nodiscard]] constexpr std::uint32_t short_form() const { return static_cast<std::uint32_t>(bits >> (64 - kShortBits)); }
+  [[nodiscard]] constexpr std::uint8_t tag() const { return static_cast<std::uint8_t>(bits >> 56); }
+  friend constexpr bool operator==(const RouteEvidence&, const RouteEvidence&) = default;
 };
 
 [[nodiscard]] RouteEvidence mix_name(const RouteSecret& secret, const Name& name);
 
-// The filter bit of a name that lies outside its home bucket. The top bits: bucket numbers use the low ones.
-[[nodiscard]] constexpr std::uint32_t filter_bit(std::uint32_t home_hash) { return home_hash >> 29; }
+// A name outside its home bucket sets these two (or one) of the fourteen filter bits there.
+inline constexpr unsigned kFilterBits = 14;
+[[nodiscard]] constexpr std::uint16_t filter_bits(std::uint32_t home_hash) {
+  const std::uint32_t first = (home_hash >> 28) * 7 >> 3;  // 0 to 13, two of them from one value of sixteen
+  const std::uint32_t second = (home_hash >> 24 & 15) * 7 >> 3;
+  return static_cast<std::uint16_t>(1u << first | 1u << second);
+}
 
 // Linear hashing: the table grows one bucket at a time. Of `buckets`, those below `buckets - 2^level` and
 // their images have been split; high_mask is 2^(level+1) - 1.

@@ -22,7 +22,7 @@ inline RouteEvidence mix_blocks(const RouteSecret& secret, __m128i first_two, __
   s = _mm_aesenc_si128(s, key(5));
   s = _mm_aesenc_si128(s, key(6));
   s = _mm_aesenc_si128(s, key(7));
-  return {static_cast<std::uint64_t>(_mm_cvtsi128_si64(s)), static_cast<std::uint32_t>(_mm_extract_epi32(s, 2))};
+  return {static_cast<std::uint64_t>(_mm_cvtsi128_si64(s))};
 }
 
 // `at`: the 40 bytes of a name in a frame.

@@ -82,17 +82,20 @@ bool back(std::byte* area, std::size_t bytes, std::size_t* backed, bool* huge_pa
 std::expected<RouteTable, std::string> RouteTable::create(const RouteSecret& secret, std::uint32_t max_names) {
   RouteTable table;
   table.secret_ = secret;
+  table.wide_ = cpu_is_wide();
   table.range_ = BucketRange::of(kFirstBuckets);
   table.limits_ = limits_for(max_names);
   const std::size_t bucket_bytes = round_up(std::size_t{table.limits_.buckets} * sizeof(Bucket));
   const std::size_t line_bytes = round_up(std::size_t{table.limits_.lines} * sizeof(Line));
+  const std::size_t summary_bytes = round_up(std::size_t{table.limits_.buckets} * sizeof(Summary));
   table.buckets_ = reinterpret_cast<Bucket*>(reserve(bucket_bytes));
   table.lines_ = reinterpret_cast<Line*>(reserve(line_bytes));
-  if (table.buckets_ == nullptr || table.lines_ == nullptr) {
+  table.summaries_ = reinterpret_cast<Summary*>(reserve(summary_bytes));
+  if (table.buckets_ == nullptr || table.lines_ == nullptr || table.summaries_ == nullptr) {
     return std::unexpected(fmt::format(
         "reserving {} MiB of address space for a route table of {} names: {}; raise the process's address space limit "
         "(ulimit -v) or lower the limit on routes",
-        (bucket_bytes + line_bytes) >> 20, max_names, std::strerror(errno)));
+        (bucket_bytes + line_bytes + summary_bytes) >> 20, max_names, std::strerror(errno)));
   }
   if (auto backed = table.extend({kFirstBuckets, 1}); !backed) {
     return std::unexpected(backed.error());
@@ -107,9 +110,12 @@ RouteTable& RouteTable::operator=(RouteTable&& from) noexcept {
     range_ = from.range_;
     buckets_ = std::exchange(from.buckets_, nullptr);
     lines_ = std::exchange(from.lines_, nullptr);
+    summaries_ = std::exchange(from.summaries_, nullptr);
+    wide_ = from.wide_;
     limits_ = from.limits_;
     bucket_bytes_backed_ = from.bucket_bytes_backed_;
     line_bytes_backed_ = from.line_bytes_backed_;
+    summary_bytes_backed_ = from.summary_bytes_backed_;
     huge_pages_ = from.huge_pages_;
   }
   return *this;
@@ -124,8 +130,12 @@ void RouteTable::unmap() {
   if (lines_ != nullptr) {
     munmap(lines_, round_up(std::size_t{limits_.lines} * sizeof(Line)));
   }
+  if (summaries_ != nullptr) {
+    munmap(summaries_, round_up(std::size_t{limits_.buckets} * sizeof(Summary)));
+  }
   buckets_ = nullptr;
   lines_ = nullptr;
+  summaries_ = nullptr;
 }
 
 std::expected<void, std::string> RouteTable::extend(const TableExtent& extent) {
@@ -135,6 +145,7 @@ std::expected<void, std::string> RouteTable::extend(const TableExtent& extent) {
   }
   const bool done =
       back(reinterpret_cast<std::byte*>(buckets_), extent.buckets * sizeof(Bucket), &bucket_bytes_backed_, &huge_pages_) &&
+      back(reinterpret_cast<std::byte*>(summaries_), extent.buckets * sizeof(Summary), &summary_bytes_backed_, &huge_pages_) &&
       back(reinterpret_cast<std::byte*>(lines_), extent.lines * sizeof(Line), &line_bytes_backed_, &huge_pages_);
   if (!done) {
     return std::unexpected(fmt::format("growing the route table by 2 MiB: {}; free memory, or lower the limit on routes",
@@ -144,8 +155,8 @@ std::expected<void, std::string> RouteTable::extend(const TableExtent& extent) {
 }
 
 TableMemory RouteTable::memory(const TableExtent& in_use) const {
-  return {.used_bytes = in_use.buckets * sizeof(Bucket) + in_use.lines * sizeof(Line),
-          .mapped_bytes = bucket_bytes_backed_ + line_bytes_backed_,
+  return {.used_bytes = in_use.buckets * kBucketBytes + in_use.lines * sizeof(Line),
+          .mapped_bytes = bucket_bytes_backed_ + summary_bytes_backed_ + line_bytes_backed_,
           .huge_pages = huge_pages_};
 }
 

@@ -17,11 +17,13 @@
 // the null id matches every subscription of the prefix. Which of the two a frame asks for is in its bytes: the
 // table holds one entry for each.
 //
-// Layout. Two areas of 64-byte lines. A bucket holds four names: 4 x 64 and 4 x 32 bits of evidence and 4 x 32
-// bits of value. A name lies in its home bucket or in one other; eight filter bits of a bucket (the top two of
-// each value) say which eighths of its names lie elsewhere, so that nearly every miss reads one line. A value is
-// a single link, or the line of a group: counts, round-robin cursors and up to ten links, behind which stands a
-// tree of lines of sixteen. The links of a group are ordered by class, so that each class is one run.
+// Layout. Two areas of 64-byte lines. A bucket holds five names: 64 bits of evidence and 32 bits of value each. A name
+// lies in its home bucket or in one other. A third area has 64 bits a bucket, its summary: ten bits of each of its
+// names' evidence, and a filter of fourteen bits for those of its names that lie elsewhere. At a million names that
+// is 1.9 MB, near the core where the buckets are not: a hit reads the one bucket that holds the name, a miss hardly
+// ever reads any. A value is a single link, or the line of a group: counts, round-robin cursors and up to ten links,
+// behind which stands a tree of lines of sixteen. The links of a group are ordered by class, so that each class is
+// one run.
 
 #include <cstddef>
 #include <cstdint>
@@ -107,7 +109,7 @@ struct TableExtent {
 };
 
 struct TableMemory {
-  std::size_t used_bytes = 0;    // buckets and lines in use
+  std::size_t used_bytes = 0;    // buckets with their summaries, and lines, in use
   std::size_t mapped_bytes = 0;  // backed by memory: grows in steps of 2 MiB an area
   bool huge_pages = false;       // every step is a reserved huge page; otherwise transparent ones were advised
 };
@@ -137,12 +139,18 @@ class RouteTable {
   }
 
   // Owning worker, between two bursts (or the control thread before the worker starts). O(1): at most two
-  // lines for a name, seven words for a group.
+  // lines and their summaries for a name, seven words for a group.
   void apply(const RouteUpdate& update);
 
   // Owning worker. Up to kMaxBurst names; each pointer is at the 40 bytes of a frame's destination. Writes one
   // match a name.
-  void lookup(std::span<const std::byte* const> destinations, RouteMatch* matches) const;
+  void lookup(std::span<const std::byte* const> destinations, RouteMatch* matches) const {
+    if (wide_ && destinations.size() >= kLeastWide) {
+      lookup_wide(destinations, matches);
+    } else {
+      lookup_plain(destinations, matches);
+    }
+  }
   [[nodiscard]] RouteMatch lookup_one(const Name& name) const;
 
   // Owning worker. One link out of a match, never the ingress; kNoLink when there is none. Advances the cursor.
@@ -160,36 +168,46 @@ class RouteTable {
   // Control thread. It knows how much is in use; the table knows what backs it.
   [[nodiscard]] TableMemory memory(const TableExtent& in_use) const;
 
-  // Owning worker; for tests.
+  // Owning worker; for tests. A CPU with AVX-512 and VAES is used unless forbidden.
   [[nodiscard]] std::uint32_t buckets() const { return range_.buckets; }
+  void allow_wide(bool allowed) { wide_ = allowed && cpu_is_wide(); }
 
   // One bucket, one line. Public for the control thread's mirror and for tests.
-  static constexpr std::uint32_t kSlots = 4;
+  static constexpr std::uint32_t kSlots = 5;
   static constexpr std::uint32_t kLineWords = 16;
   static constexpr std::uint32_t kFirstBuckets = 64;  // a new table has this many, all empty
-  static constexpr std::uint32_t kValueMask = (1u << 30) - 1;
 
   struct alignas(64) Bucket {
-    std::uint64_t a[kSlots];
-    std::uint32_t b[kSlots];
-    std::uint32_t value[kSlots];  // RouteMatch in the low 30 bits, filter bits 2i and 2i+1 above it
+    std::uint64_t evidence[kSlots];  // 0 in an empty slot
+    std::uint32_t value[kSlots];     // RouteMatch; none in an empty slot
+    std::uint32_t unused;
   };
   struct alignas(64) Line {
     std::uint32_t word[kLineWords];
   };
   static_assert(sizeof(Bucket) == 64 && sizeof(Line) == 64);
+  using Summary = std::uint64_t;  // of a bucket: the short forms of its names, above them the filter of those elsewhere
+  static constexpr std::size_t kBucketBytes = sizeof(Bucket) + sizeof(Summary);
 
  private:
+  static constexpr std::size_t kLeastWide = 4;  // below, eight at a time are no faster (measured)
+
   void unmap();
+  void lookup_plain(std::span<const std::byte* const> destinations, RouteMatch* matches) const;
+  void lookup_wide(std::span<const std::byte* const> destinations, RouteMatch* matches) const;
+  static bool cpu_is_wide();
 
   RouteSecret secret_;
   BucketRange range_;
   Bucket* buckets_ = nullptr;
   Line* lines_ = nullptr;
+  Summary* summaries_ = nullptr;
+  bool wide_ = false;
   // Written by the control thread only.
   TableExtent limits_;
   std::size_t bucket_bytes_backed_ = 0;
   std::size_t line_bytes_backed_ = 0;
+  std::size_t summary_bytes_backed_ = 0;
   bool huge_pages_ = true;
 };
 static_assert(alignof(RouteTable) >= 16);

@@ -8,7 +8,9 @@
 #include <bit>
 #include <cassert>
 #include <cstring>
+#include <utility>
 
+#include "route/route_lookup.h"
 #include "route/route_mix.h"
 
 namespace slipway {
@@ -16,106 +18,92 @@ namespace {
 
 using Bucket = RouteTable::Bucket;
 using Line = RouteTable::Line;
+using Summary = RouteTable::Summary;
 constexpr std::uint32_t kSlots = RouteTable::kSlots;
-constexpr std::uint32_t kValueMask = RouteTable::kValueMask;
-constexpr std::uint32_t kFilterShift = 30;
 
-// Bit i: slot i holds this evidence. At most one: the control thread refuses a second.
-inline unsigned match_mask(const Bucket& bucket, const RouteEvidence& evidence) {
-  const __m256i a = _mm256_cmpeq_epi64(_mm256_load_si256(reinterpret_cast<const __m256i*>(bucket.a)),
-                                       _mm256_set1_epi64x(static_cast<long long>(evidence.a)));
-  const __m128i b = _mm_cmpeq_epi32(_mm_load_si128(reinterpret_cast<const __m128i*>(bucket.b)),
-                                    _mm_set1_epi32(static_cast<int>(evidence.b)));
-  return static_cast<unsigned>(_mm256_movemask_pd(_mm256_castsi256_pd(a)) & _mm_movemask_ps(_mm_castsi128_ps(b)));
-}
-
-// 1: a name with this evidence may lie in its other bucket.
-inline std::uint32_t filter_says(const Bucket& bucket, const RouteEvidence& evidence) {
-  const std::uint32_t bit = filter_bit(evidence.home_hash());
-  return bucket.value[bit >> 1] >> (kFilterShift + (bit & 1)) & 1;
-}
-
-inline void set_filter(Bucket& bucket, std::uint8_t filter) {
-  for (std::uint32_t i = 0; i < kSlots; ++i) {
-    const std::uint32_t two = filter >> (2 * i) & 3u;
-    bucket.value[i] = (bucket.value[i] & kValueMask) | two << kFilterShift;
+inline Summary summarize(const Bucket& bucket, std::uint16_t filter) {
+  Summary summary = filter;
+  for (std::uint32_t i = kSlots; i != 0; --i) {
+    summary = summary << kShortBits | RouteEvidence{bucket.evidence[i - 1]}.short_form();
   }
-}
-
-inline void set_value(Bucket& bucket, std::uint32_t i, std::uint32_t value) {
-  bucket.value[i] = (bucket.value[i] & ~kValueMask) | value;
+  return summary;
 }
 
 inline void move_name(Bucket& from, std::uint32_t i, Bucket& to, std::uint32_t j) {
-  to.a[j] = from.a[i];
-  to.b[j] = from.b[i];
-  set_value(to, j, from.value[i] & kValueMask);
-  from.a[i] = 0;
-  from.b[i] = 0;
-  set_value(from, i, 0);
+  to.evidence[j] = std::exchange(from.evidence[i], 0);
+  to.value[j] = std::exchange(from.value[i], 0);
 }
-
-inline void prefetch(const void* at) { _mm_prefetch(static_cast<const char*>(at), _MM_HINT_T0); }
 
 }  // namespace
 
-// cost, 32 names a burst in random order (bench/table; 2-CPU guest, Sapphire Rapids, November 2026, other work running):
-//   expected: 2 ns of mixing, 4-6 of matching, and one line each: nothing at 64 k names, 13 ns at 1 M;
-//   measured: 8-9 ns at 64 k names, 17-25 at 1 M, hits and misses alike; mixing alone 2 ns.
-// A name outside its home bucket (one in four) and one miss in ten pay a second line. With branches on what the lines
-// hold it was 20 ns at 64 k: random names mispredict them.
-void RouteTable::lookup(std::span<const std::byte* const> destinations, RouteMatch* matches) const {
+// cost, 32 names a burst in random order (bench/table; 2-CPU guest, Sapphire Rapids, small pages, other work running):
+//   expected: 2 ns of mixing; a hit reads its summary and one bucket, two lines one after the other; a miss its summary,
+//   and one in forty another's;
+//   measured, lookup_wide: hits 7 ns at 16 k names, 20 at 1 M; misses 3.5 and 6.
+// With summaries of 32 bits, more exact or not, nearly every burst of misses had one that read a bucket: at 130 ns from the
+// shared cache that one cost as much as all others together.
+// No branch on what a line or a summary holds: it would be guessed before that is there, and a wrong guess throws away
+// the work on all that follow. Names that need a second look are put on lists instead.
+void RouteTable::lookup_plain(std::span<const std::byte* const> destinations, RouteMatch* matches) const {
+  struct Place {
+    std::uint32_t name;
+    std::uint32_t bucket;
+  };
   std::array<RouteEvidence, kMaxBurst> evidence;
-  std::array<const Bucket*, kMaxBurst> place;
-  std::array<std::uint8_t, kMaxBurst + 1> again;  // one more: written before it is counted
+  std::array<std::uint32_t, kMaxBurst> home;
+  std::array<Place, kMaxBurst + 1> places;  // one more, here and below: written before it is counted
+  std::array<std::uint8_t, kMaxBurst + 1> again;
   const std::size_t count = destinations.size();
   assert(count <= kMaxBurst);
   const BucketRange range = range_;
   for (std::size_t i = 0; i < count; ++i) {
     evidence[i] = mix_wire(secret_, destinations[i]);
-    place[i] = buckets_ + range.at(evidence[i].home_hash());
-    prefetch(place[i]);
+    home[i] = range.at(evidence[i].home_hash());
+    prefetch(summaries_ + home[i]);
+    matches[i] = RouteMatch();
   }
-  // No branch on what a line holds: it would be guessed before the line is there, and a wrong guess throws away
-  // the work on all that follow.
-  std::size_t left = 0;
+  std::size_t to_read = 0;
+  std::size_t elsewhere = 0;
   for (std::size_t i = 0; i < count; ++i) {
-    const Bucket& home = *place[i];
-    const unsigned mask = match_mask(home, evidence[i]);
-    const std::uint32_t value = home.value[std::countr_zero(mask | 1u << (kSlots - 1))] & kValueMask;
-    matches[i] = RouteMatch(value & (0u - static_cast<std::uint32_t>(mask != 0)));
-    again[left] = static_cast<std::uint8_t>(i);
-    left += static_cast<std::size_t>(mask == 0) & filter_says(home, evidence[i]);
+    const Summary summary = summaries_[home[i]];
+    const std::uint32_t here = may_hold(summary, evidence[i]);
+    places[to_read] = {static_cast<std::uint32_t>(i), home[i]};
+    to_read += here;
+    prefetch(buckets_ + (home[i] & (0u - here)));  // of bucket 0 for nothing: it is near
+    again[elsewhere] = static_cast<std::uint8_t>(i);
+    elsewhere += may_be_away(summary, evidence[i]) & ~here;
   }
-  for (std::size_t k = 0; k < left; ++k) {
-    const std::size_t i = again[k];
-    place[i] = buckets_ + range.at(evidence[i].other_hash());
-    prefetch(place[i]);
+  for (std::size_t k = 0; k < elsewhere; ++k) {
+    const std::uint32_t i = again[k];
+    const std::uint32_t other = range.at(evidence[i].other_hash());
+    const std::uint32_t there = may_hold(summaries_[other], evidence[i]);
+    places[to_read] = {i, other};
+    to_read += there;
+    prefetch(buckets_ + (other & (0u - there)));
   }
-  for (std::size_t k = 0; k < left; ++k) {
-    const std::size_t i = again[k];
-    const unsigned mask = match_mask(*place[i], evidence[i]);
-    const std::uint32_t value = place[i]->value[std::countr_zero(mask | 1u << (kSlots - 1))] & kValueMask;
-    matches[i] = RouteMatch(value & (0u - static_cast<std::uint32_t>(mask != 0)));
-  }
-  for (std::size_t i = 0; i < count; ++i) {
-    // Line 0 is nobody's group: for a match that is none, a prefetch of a line that is there anyway costs less than a branch.
+  std::size_t unsure = 0;
+  for (std::size_t k = 0; k < to_read; ++k) {
+    const auto [i, bucket] = places[k];
+    matches[i] = match_in(buckets_[bucket], evidence[i]);
+    // Line 0 is nobody's group: where there is none, a prefetch of a line that is there anyway costs less than a branch.
     prefetch(lines_ + (matches[i].is_group() ? matches[i].line() : 0));
+    again[unsure] = static_cast<std::uint8_t>(i);
+    unsure += static_cast<std::size_t>(!matches[i].found()) & may_be_away(summaries_[home[i]], evidence[i]);
+  }
+  for (std::size_t k = 0; k < unsure; ++k) {  // few: another name's short form was taken for this one's
+    const std::size_t i = again[k];
+    matches[i] = match_in(buckets_[range.at(evidence[i].other_hash())], evidence[i]);
   }
 }
 
 RouteMatch RouteTable::lookup_one(const Name& name) const {
   const RouteEvidence evidence = mix_name(secret_, name);
-  for (const std::uint32_t hash : {evidence.home_hash(), evidence.other_hash()}) {
-    const Bucket& bucket = buckets_[range_.at(hash)];
-    if (const unsigned mask = match_mask(bucket, evidence); mask != 0) {
-      return RouteMatch(bucket.value[std::countr_zero(mask)] & kValueMask);
-    }
-    if (filter_says(bucket, evidence) == 0) {
-      break;
-    }
+  const std::uint32_t home = range_.at(evidence.home_hash());
+  const RouteMatch match = match_in(buckets_[home], evidence);
+  if (match.found() || may_be_away(summaries_[home], evidence) == 0) {
+    return match;
   }
-  return {};
+  return match_in(buckets_[range_.at(evidence.other_hash())], evidence);
 }
 
 void RouteTable::apply(const RouteUpdate& update) {
@@ -129,9 +117,13 @@ void RouteTable::apply(const RouteUpdate& update) {
     return;
   }
   const auto& place = update.place;
+  // The summary of a bucket follows from the bucket, but for the filter, which the control thread tells.
+  const auto refresh = [this](std::uint32_t bucket) {
+    summaries_[bucket] = summarize(buckets_[bucket], static_cast<std::uint16_t>(summaries_[bucket] >> kFilterShift));
+  };
   if (update.op == RouteOp::kFilter) {
     assert(place.slot < range_.buckets);
-    set_filter(buckets_[place.slot], update.filter);
+    summaries_[place.slot] = summarize(buckets_[place.slot], update.filter);
     return;
   }
   if (update.op == RouteOp::kSplit) {
@@ -143,34 +135,35 @@ void RouteTable::apply(const RouteUpdate& update) {
         move_name(from, i, to, i);
       }
     }
-    set_filter(from, update.filter);
-    set_filter(to, update.target_filter);
+    summaries_[place.slot] = summarize(from, update.filter);
+    summaries_[place.target] = summarize(to, update.target_filter);
     range_ = BucketRange::of(place.target + 1);
     return;
   }
-  assert(place.slot / kSlots < range_.buckets);
-  Bucket& bucket = buckets_[place.slot / kSlots];
+  const std::uint32_t number = place.slot / kSlots;
+  assert(number < range_.buckets);
+  Bucket& bucket = buckets_[number];
   const std::uint32_t i = place.slot % kSlots;
   switch (update.op) {
     case RouteOp::kSetSlot:
-      bucket.a[i] = place.evidence_a;
-      bucket.b[i] = place.evidence_b;
-      set_value(bucket, i, place.value);
+      bucket.evidence[i] = place.evidence;
+      bucket.value[i] = place.value;
       break;
     case RouteOp::kValue:
-      set_value(bucket, i, place.value);
-      break;
+      bucket.value[i] = place.value;
+      return;
     case RouteOp::kMove:
       assert(place.target / kSlots < range_.buckets);
       move_name(bucket, i, buckets_[place.target / kSlots], place.target % kSlots);
+      refresh(place.target / kSlots);
       break;
     default:
       assert(update.op == RouteOp::kClear);
-      bucket.a[i] = 0;
-      bucket.b[i] = 0;
-      set_value(bucket, i, 0);
+      bucket.evidence[i] = 0;
+      bucket.value[i] = 0;
       break;
   }
+  refresh(number);
 }
 
 namespace {

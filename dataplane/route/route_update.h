@@ -11,11 +11,11 @@
 namespace slipway {
 
 enum class RouteOp : std::uint8_t {
-  kSetSlot,    // slot, evidence_a, evidence_b, value: a name appears in an empty slot
+  kSetSlot,    // slot, evidence, value: a name appears in an empty slot
   kValue,      // slot, value: a name's set of links changes its form
   kMove,       // slot -> target: a name goes to its other bucket
   kClear,      // slot: a name is gone
-  kFilter,     // slot = bucket, filter: which of eight classes of names have left this home bucket
+  kFilter,     // slot = bucket, filter: the filter_bits of the names that have left this home bucket
   kSplit,      // slot = bucket, target = the new last bucket; mask of slots that go there; both filters
   kWords,      // count pairs of (word of the line area, value): groups
 };
@@ -28,20 +28,21 @@ struct RouteUpdate {
     std::uint32_t value;
   };
 
+  struct Place {
+    std::uint64_t evidence;
+    std::uint32_t slot;
+    std::uint32_t target;
+    std::uint32_t value;
+  };
+
   RouteOp op = RouteOp::kWords;
   std::uint8_t count = 0;
   std::uint8_t mask = 0;
-  std::uint8_t filter = 0;         // kFilter, kSplit: of the bucket in `slot`
-  std::uint8_t target_filter = 0;  // kSplit: of the bucket in `target`
-  std::array<std::uint8_t, 3> spare{};
+  std::uint8_t spare = 0;
+  std::uint16_t filter = 0;         // kFilter, kSplit: of the bucket in `slot`
+  std::uint16_t target_filter = 0;  // kSplit: of the bucket in `target`
   union {
-    struct {
-      std::uint64_t evidence_a;
-      std::uint32_t evidence_b;
-      std::uint32_t slot;
-      std::uint32_t target;
-      std::uint32_t value;
-    } place;
+    Place place;
     std::array<Word, kMaxWords> words;
   };
 

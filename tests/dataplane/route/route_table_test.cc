@@ -29,18 +29,18 @@ void set_slot(RouteTable& table, std::uint32_t slot, const Name& name, RouteMatc
   const RouteEvidence evidence = mix_name(kSecret, name);
   RouteUpdate update;
   update.op = RouteOp::kSetSlot;
-  update.place = {.evidence_a = evidence.a, .evidence_b = evidence.b, .slot = slot, .target = 0, .value = match.value()};
+  update.place = {.evidence = evidence.bits, .slot = slot, .target = 0, .value = match.value()};
   table.apply(update);
 }
 
-void place(RouteTable& table, RouteOp op, std::uint32_t slot, std::uint32_t target = 0, std::uint8_t filter = 0,
-           std::uint8_t mask = 0, std::uint8_t target_filter = 0, RouteMatch match = {}) {
+void place(RouteTable& table, RouteOp op, std::uint32_t slot, std::uint32_t target = 0, std::uint16_t filter = 0,
+           std::uint8_t mask = 0, std::uint16_t target_filter = 0, RouteMatch match = {}) {
   RouteUpdate update;
   update.op = op;
   update.filter = filter;
   update.mask = mask;
   update.target_filter = target_filter;
-  update.place = {.evidence_a = 0, .evidence_b = 0, .slot = slot, .target = target, .value = match.value()};
+  update.place = {.evidence = 0, .slot = slot, .target = target, .value = match.value()};
   table.apply(update);
 }
 
@@ -68,7 +68,7 @@ TEST(RouteKey, WireAndNameMixAlike) {
   auto table = make_table();
   const Name name = nth_name(5);
   const RouteEvidence evidence = mix_name(kSecret, name);
-  set_slot(table, BucketRange::of(table.buckets()).at(evidence.home_hash()) * 4 + 2, name, RouteMatch::single(9, LinkClass::kPeer));
+  set_slot(table, BucketRange::of(table.buckets()).at(evidence.home_hash()) * RouteTable::kSlots + 2, name, RouteMatch::single(9, LinkClass::kPeer));
   std::array<std::byte, 48> bytes;
   for (std::size_t shift = 0; shift < 8; ++shift) {
     store_name(bytes.data() + shift, name);
@@ -85,14 +85,14 @@ TEST(RouteKey, WireAndNameMixAlike) {
 
 TEST(RouteKey, EveryBitOfANameChangesTheEvidence) {
   const Name name = nth_name(1);
-  std::set<std::pair<std::uint64_t, std::uint32_t>> seen;
+  std::set<std::uint64_t> seen;
   for (int word = 0; word < 5; ++word) {
     for (int bit = 0; bit < 64; ++bit) {
       Name other = name;
       const std::uint64_t flip = std::uint64_t{1} << bit;
       (word < 3 ? other.component[static_cast<std::size_t>(word)] : word == 3 ? other.id.high : other.id.low) ^= flip;
       const auto evidence = mix_name(kSecret, other);
-      EXPECT_TRUE(seen.emplace(evidence.a, evidence.b).second);
+      EXPECT_TRUE(seen.insert(evidence.bits).second);
     }
   }
   EXPECT_EQ(seen.size(), 320u);
@@ -149,10 +149,10 @@ TEST(RouteTable, TheFilterDecidesWhetherTheOtherBucketIsRead) {
   const auto evidence = mix_name(kSecret, name);
   const std::uint32_t home = range.at(evidence.home_hash());
   const std::uint32_t other = range.at(evidence.other_hash());
-  set_slot(table, other * 4 + 3, name, RouteMatch::single(5, LinkClass::kEdge));
+  set_slot(table, other * RouteTable::kSlots + 3, name, RouteMatch::single(5, LinkClass::kEdge));
   EXPECT_FALSE(table.lookup_one(name).found());
-  const auto bit = static_cast<std::uint8_t>(1u << filter_bit(evidence.home_hash()));
-  place(table, RouteOp::kFilter, home, 0, static_cast<std::uint8_t>(~bit));
+  const std::uint16_t bit = filter_bits(evidence.home_hash());
+  place(table, RouteOp::kFilter, home, 0, static_cast<std::uint16_t>(~bit));
   EXPECT_FALSE(table.lookup_one(name).found());
   place(table, RouteOp::kFilter, home, 0, bit);
   std::array<std::byte, 40> bytes;
@@ -165,14 +165,75 @@ TEST(RouteTable, TheFilterDecidesWhetherTheOtherBucketIsRead) {
     EXPECT_EQ(match, RouteMatch::single(5, LinkClass::kEdge));
   }
   // Home again: the filter of a bucket survives what happens to its slots.
-  place(table, RouteOp::kMove, other * 4 + 3, home * 4);
+  place(table, RouteOp::kMove, other * RouteTable::kSlots + 3, home * RouteTable::kSlots);
   EXPECT_EQ(table.lookup_one(name).link(), 5u);
-  place(table, RouteOp::kValue, home * 4, 0, 0, 0, 0, RouteMatch::single(6, LinkClass::kLocal));
+  place(table, RouteOp::kValue, home * RouteTable::kSlots, 0, 0, 0, 0, RouteMatch::single(6, LinkClass::kLocal));
   EXPECT_EQ(table.lookup_one(name), RouteMatch::single(6, LinkClass::kLocal));
-  place(table, RouteOp::kMove, home * 4, other * 4 + 1);
+  place(table, RouteOp::kMove, home * RouteTable::kSlots, other * RouteTable::kSlots + 1);
   EXPECT_EQ(table.lookup_one(name).link(), 6u);
-  place(table, RouteOp::kClear, other * 4 + 1);
+  place(table, RouteOp::kClear, other * RouteTable::kSlots + 1);
   EXPECT_FALSE(table.lookup_one(name).found());
+}
+
+// Names at home, in their other bucket, and unknown ones with the short form of a known one; bursts of every size.
+TEST(RouteTable, BurstsOfEverySizeFindTheSameBothWays) {
+  auto table = make_table();
+  const auto range = BucketRange::of(table.buckets());
+  std::vector<Name> names;
+  std::vector<std::uint32_t> used(range.buckets);
+  std::map<std::pair<std::uint32_t, std::uint32_t>, Name> by_short_form;  // bucket, short form
+  std::vector<std::uint16_t> filter(range.buckets);
+  for (std::uint64_t i = 0; names.size() < 220; ++i) {
+    const Name name = nth_name(i);
+    const auto evidence = mix_name(kSecret, name);
+    const std::uint32_t home = range.at(evidence.home_hash());
+    const std::uint32_t bucket = i % 3 == 0 ? range.at(evidence.other_hash()) : home;
+    if (used[bucket] == RouteTable::kSlots) {
+      continue;
+    }
+    set_slot(table, bucket * RouteTable::kSlots + used[bucket]++, name, RouteMatch::single(static_cast<LinkIndex>(1 + i), LinkClass::kEdge));
+    if (bucket != home) {
+      filter[home] |= filter_bits(evidence.home_hash());
+      place(table, RouteOp::kFilter, home, 0, filter[home]);
+    }
+    by_short_form.emplace(std::pair(bucket, evidence.short_form()), name);
+    names.push_back(name);
+  }
+  std::uint32_t lookalikes = 0;
+  const std::size_t known = names.size();
+  for (std::uint64_t i = 1'000'000; lookalikes < 40; ++i) {
+    const auto evidence = mix_name(kSecret, nth_name(i));
+    const bool alike = by_short_form.contains({range.at(evidence.home_hash()), evidence.short_form()}) ||
+                       by_short_form.contains({range.at(evidence.other_hash()), evidence.short_form()});
+    if (alike || i % 4000 == 0) {
+      names.push_back(nth_name(i));
+      lookalikes += alike ? 1 : 0;
+    }
+  }
+  std::vector<std::array<std::byte, 40>> bytes(names.size());
+  for (std::size_t i = 0; i < names.size(); ++i) {
+    store_name(bytes[i].data(), names[i]);
+  }
+  for (const bool wide : {false, true}) {
+    table.allow_wide(wide);
+    for (std::size_t size = 1; size <= kMaxBurst; ++size) {
+      for (std::size_t first = 0; first < names.size(); ++first) {
+        std::array<const std::byte*, kMaxBurst> at;
+        std::array<RouteMatch, kMaxBurst + 1> matches;
+        matches.fill(RouteMatch::group(7));
+        for (std::size_t i = 0; i < size; ++i) {
+          at[i] = bytes[(first + i * 37) % names.size()].data();
+        }
+        table.lookup({at.data(), size}, matches.data());
+        for (std::size_t i = 0; i < size; ++i) {
+          const std::size_t which = (first + i * 37) % names.size();
+          ASSERT_EQ(matches[i], table.lookup_one(names[which])) << "wide " << wide << ", burst of " << size;
+          ASSERT_EQ(matches[i].found(), which < known);
+        }
+        ASSERT_EQ(matches[size], RouteMatch::group(7)) << "wrote behind the burst";
+      }
+    }
+  }
 }
 
 TEST(RouteTable, ASplitMovesWhatItsMaskSays) {
@@ -284,17 +345,17 @@ TEST(Fanout, InPartsRotatedEachOnce) {
 }
 
 TEST(Memory, GrowsOnlyAsToldAndWithinItsLimit) {
-  auto table = make_table(100'000);
+  auto table = make_table(150'000);
   const auto limits = table.limits();
   const auto start = table.memory({table.buckets(), 1});
-  EXPECT_EQ(start.used_bytes, 65u * 64);
-  EXPECT_EQ(start.mapped_bytes, 2u * (2u << 20)) << "one step of each area";
+  EXPECT_EQ(start.used_bytes, 64u * 72 + 64);
+  EXPECT_EQ(start.mapped_bytes, 3u * (2u << 20)) << "one step of each area";
   ASSERT_TRUE(table.extend({33'000, 1}).has_value());
-  EXPECT_EQ(table.memory({}).mapped_bytes, 3u * (2u << 20));
+  EXPECT_EQ(table.memory({}).mapped_bytes, 4u * (2u << 20));
   const auto refused = table.extend({limits.buckets + 1, 1});
   ASSERT_FALSE(refused.has_value());
   EXPECT_NE(refused.error().find("raise the limit on routes"), std::string::npos);
-  EXPECT_EQ(table.memory({}).mapped_bytes, 3u * (2u << 20));
+  EXPECT_EQ(table.memory({}).mapped_bytes, 4u * (2u << 20));
   RouteTable moved = std::move(table);
   EXPECT_EQ(moved.buckets(), RouteTable::kFirstBuckets);
   EXPECT_FALSE(moved.lookup_one(nth_name(1)).found());
