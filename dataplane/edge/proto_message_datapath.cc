@@ -4,6 +4,7 @@
 
 #include "edge/proto_fields.h"
 #include "edge/proto_message.h"
+#include "edge/proto_name.h"
 #include "edge/proto_reader.h"
 #include "edge/proto_schema.h"
 
@@ -325,6 +326,17 @@ class MessageReader {
   bool name(const ProtoField& whole, NameFields* out, const NameLevels& levels) {
     if (!expect(whole, WireType::kLength)) {
       return false;
+    }
+    const std::byte* const bytes = reader_.in_place(whole, kBeyondName);
+    if (bytes != nullptr && !out->present) {
+      NameFields fields;
+      PlainName plain;
+      if (read_plain_name(bytes, whole.content.size, whole.content.at, &fields, &plain)) {
+        *out = fields;
+        m_.has_header_fields |= plain.has_values;
+        reader_.skip_content(whole);
+        return plain.text_field.empty() || keep(levels.name, plain.text_field.at, plain.text_field.end());
+      }
     }
     out->present = true;
     const auto outer = reader_.enter(whole);

@@ -1,10 +1,8 @@
 #include "edge/proto_pieces.h"
 
-#include <cstring>
-
 namespace slipway {
 
-void Pieces::copy(Range range, std::byte* to) const {
+void Pieces::copy_parts(Range range, std::byte* to) const {
   each(range, [&to](Piece part) {
     std::memcpy(to, part.data(), part.size());
     to += part.size();

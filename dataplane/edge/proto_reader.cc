@@ -1,11 +1,10 @@
 #include "edge/proto_reader.h"
 
+#include "edge/proto_varint.h"
 #include "frame/frame.h"
 
 namespace slipway {
 namespace {
-
-constexpr std::uint64_t kHighBits = 0x8080808080808080u;
 
 // UTF-8 that may be cut anywhere: what is pending at the end of one part goes on in the next.
 class Utf8Checker {
@@ -15,7 +14,11 @@ class Utf8Checker {
     const std::byte* const end = at + part.size();
     while (at != end) {
       if (pending_ == 0) {
-        while (end - at >= 8 && (load_le<std::uint64_t>(at) & kHighBits) == 0) {
+        while (end - at >= 32 && ((load_le<std::uint64_t>(at) | load_le<std::uint64_t>(at + 8) | load_le<std::uint64_t>(at + 16) |
+                                   load_le<std::uint64_t>(at + 24)) & kVarintHighBits) == 0) {
+          at += 32;
+        }
+        while (end - at >= 8 && (load_le<std::uint64_t>(at) & kVarintHighBits) == 0) {
           at += 8;
         }
         if (at == end) {
@@ -61,41 +64,47 @@ class Utf8Checker {
 
 }  // namespace
 
+// Ten bytes can be read here, but the message entered may end before them; what runs past it is cut short.
 bool ProtoReader::varint_in_piece(std::uint64_t* value) {
-  std::uint64_t result = 0;
-  for (unsigned shift = 0; shift < 63; shift += 7) {
-    const auto byte = static_cast<std::uint8_t>(*cursor_++);
-    result |= std::uint64_t{byte & 0x7Fu} << shift;
-    if (byte < 0x80) {
-      *value = result;
-      return true;
-    }
+  const unsigned bytes = load_varint(cursor_, value);
+  const std::ptrdiff_t left = stop_ - cursor_;
+  if (left < (bytes != 0 ? static_cast<std::ptrdiff_t>(bytes) : kMaxVarintBytes)) {
+    return fail(EdgeFault::kCutShort);
   }
-  const auto last = static_cast<std::uint8_t>(*cursor_++);
-  if (last > 1) {
+  if (bytes == 0) {
     return fail(EdgeFault::kBadNumber);
   }
-  *value = result | std::uint64_t{last} << 63;
+  cursor_ += bytes;
   return true;
 }
 
 bool ProtoReader::varint_anywhere(std::uint64_t* value) {
   std::uint64_t result = 0;
+  bool long_number = false;
   for (unsigned shift = 0; shift < 70; shift += 7) {
-    if (at_end() || (cursor_ == piece_end_ && !next_piece())) {
+    if (cursor_ == stop_ && !more()) {
       return fail(EdgeFault::kCutShort);
     }
     const auto byte = static_cast<std::uint8_t>(*cursor_++);
-    if (shift == 63 && byte > 1) {
-      return fail(EdgeFault::kBadNumber);
-    }
+    long_number = shift == 63 && byte > 1;
     result |= std::uint64_t{byte & 0x7Fu} << shift;
     if (byte < 0x80) {
-      *value = result;
-      return true;
+      break;
     }
   }
-  return fail(EdgeFault::kBadNumber);
+  *value = result;
+  return !long_number || fail(EdgeFault::kBadNumber);
+}
+
+void ProtoReader::advance_pieces(std::uint32_t bytes) {
+  while (bytes > static_cast<std::size_t>(piece_end_ - cursor_)) {
+    bytes -= static_cast<std::uint32_t>(piece_end_ - cursor_);
+    cursor_ = piece_end_;
+    if (!next_piece()) {
+      return;
+    }
+  }
+  cursor_ += bytes;
 }
 
 // Every type but length-delimited and groups, which next() and skip_other() know.

@@ -42,13 +42,14 @@ class ProtoReader {
     if (fault_ == EdgeFault::kNone) {
       fault_ = fault;
       limit_ = at();
+      stop_ = cursor_;
     }
     return false;
   }
 
   // The next field of the message entered; false at its end and on a fault. The reader then stands before the value.
   bool next(ProtoField* field) {
-    if (at_end()) {
+    if (cursor_ == stop_ && !more()) {
       return false;
     }
     field->begin = at();
@@ -67,20 +68,21 @@ class ProtoReader {
       if (!varint(&size)) {
         return false;
       }
-      if (size > limit_ - at()) {
+      field->content.at = at();
+      if (size > limit_ - field->content.at) {
         return fail(EdgeFault::kCutShort);
       }
-      field->content = {at(), static_cast<std::uint32_t>(size)};
+      field->content.size = static_cast<std::uint32_t>(size);
     }
     return true;
   }
 
   bool varint(std::uint64_t* value) {
-    if (cursor_ != piece_end_ && static_cast<std::uint8_t>(*cursor_) < 0x80 && at() != limit_) {
+    if (cursor_ != stop_ && static_cast<std::uint8_t>(*cursor_) < 0x80) {
       *value = static_cast<std::uint8_t>(*cursor_++);
       return true;
     }
-    return piece_end_ - cursor_ >= 10 && limit_ - at() >= 10 ? varint_in_piece(value) : varint_anywhere(value);
+    return piece_end_ - cursor_ >= kMaxVarintBytes ? varint_in_piece(value) : varint_anywhere(value);
   }
 
   // Past the content of a length-delimited field at which the reader stands.
@@ -98,9 +100,15 @@ class ProtoReader {
   // The content of a length-delimited field must be UTF-8; leaves the reader behind it.
   bool utf8(const ProtoField& field);
 
+  // The content of a field at which the reader stands, where it lies in one piece with `beyond` bytes behind it that can
+  // be touched; otherwise nothing.
+  [[nodiscard]] const std::byte* in_place(const ProtoField& field, std::uint32_t beyond) const {
+    return static_cast<std::size_t>(piece_end_ - cursor_) >= std::size_t{field.content.size} + beyond ? cursor_ : nullptr;
+  }
+
   [[nodiscard]] std::uint32_t enter(const ProtoField& field) {
     const std::uint32_t outer = limit_;
-    limit_ = field.content.end();
+    set_limit(field.content.end());
     return outer;
   }
   // Back to the enclosing message. False when the nested one was not read to its end because of a fault.
@@ -108,11 +116,17 @@ class ProtoReader {
     if (fault_ != EdgeFault::kNone) {
       return false;
     }
-    limit_ = outer;
+    set_limit(outer);
     return true;
   }
 
  private:
+  static constexpr std::ptrdiff_t kMaxVarintBytes = 10;
+
+  void set_limit(std::uint32_t limit) {
+    limit_ = limit;
+    stop_ = limit < piece_end_at_ ? piece_end_ - (piece_end_at_ - limit) : piece_end_;
+  }
   // To the next piece that is not empty; false when there is none.
   bool next_piece() {
     while (index_ < pieces_.size()) {
@@ -121,22 +135,23 @@ class ProtoReader {
         cursor_ = piece.data();
         piece_end_ = cursor_ + piece.size();
         piece_end_at_ += static_cast<std::uint32_t>(piece.size());
+        set_limit(limit_);
         return true;
       }
     }
     return false;
   }
+  // At stop_: is there more of the message entered, in another piece?
+  bool more() { return at() != limit_ && next_piece(); }
   // The caller has checked that so many bytes are left.
   void advance(std::uint32_t bytes) {
-    while (bytes > static_cast<std::size_t>(piece_end_ - cursor_)) {
-      bytes -= static_cast<std::uint32_t>(piece_end_ - cursor_);
-      cursor_ = piece_end_;
-      if (!next_piece()) {
-        return;
-      }
+    if (bytes <= static_cast<std::size_t>(piece_end_ - cursor_)) {
+      cursor_ += bytes;
+      return;
     }
-    cursor_ += bytes;
+    advance_pieces(bytes);
   }
+  void advance_pieces(std::uint32_t bytes);
   bool varint_in_piece(std::uint64_t* value);
   bool varint_anywhere(std::uint64_t* value);
   bool skip_other(const ProtoField& field);
@@ -145,9 +160,10 @@ class ProtoReader {
   std::span<const Piece> pieces_;
   std::size_t index_ = 0;
   const std::byte* cursor_ = nullptr;
+  const std::byte* stop_ = nullptr;       // end of what may be read of this piece: its own, or that of the message entered
   const std::byte* piece_end_ = nullptr;
-  std::uint32_t piece_end_at_ = 0;  // offset of piece_end_ in the message
-  std::uint32_t limit_;             // offset where the message entered ends
+  std::uint32_t piece_end_at_ = 0;        // offset of piece_end_ in the message
+  std::uint32_t limit_;                   // offset where the message entered ends
   EdgeFault fault_ = EdgeFault::kNone;
 };
 

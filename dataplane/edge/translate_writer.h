@@ -5,6 +5,7 @@
 #include <cstring>
 
 #include "edge/proto_reader.h"
+#include "edge/proto_varint.h"
 #include "edge/translate.h"
 
 namespace slipway {
@@ -29,13 +30,7 @@ class PieceWriter {
     at_ += bytes;
     return at;
   }
-  void varint(std::uint64_t value) {
-    while (value >= 0x80) {
-      *at_++ = static_cast<std::byte>(value | 0x80);
-      value >>= 7;
-    }
-    *at_++ = static_cast<std::byte>(value);
-  }
+  void varint(std::uint64_t value) { at_ = store_varint(at_, value); }
   void key(std::uint32_t field, WireType type) { *at_++ = static_cast<std::byte>(field << 3 | static_cast<std::uint32_t>(type)); }
   void nested(std::uint32_t field, std::uint32_t content) {
     key(field, WireType::kLength);
@@ -53,12 +48,13 @@ class PieceWriter {
 
   // The kept stretches of one level, copied where they are small and otherwise referenced.
   bool level(const UpstreamMessage& message, KeptLevel level) {
-    if (message.bytes_of(level) == 0) {
-      return true;
-    }
-    for (const KeptRun& run : message.runs()) {
-      if (run.level == level && !run_of(run.range)) {
-        return false;
+    std::uint32_t left = message.bytes_of(level);
+    for (const KeptRun* run = message.run_list.data(); left != 0; ++run) {
+      if (run->level == level) {
+        left -= run->range.size;
+        if (!run_of(run->range)) {
+          return false;
+        }
       }
     }
     return true;
