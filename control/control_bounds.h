@@ -28,6 +28,9 @@ inline constexpr std::size_t kMaxPendingAcks = 1u << 20;       // acknowledgemen
 inline constexpr std::uint8_t kStandaloneSyncHops = 8;         // upstream: hop limit of what a node announces
 inline constexpr std::uint32_t kSyncSlice = 1'024;             // names of a full synchronisation in one turn
 
+// --- ports ---------------------------------------------------------------------------------------------
+inline constexpr std::uint64_t kGroupReportMs = 60'000;        // switches that snoop forget a group after some 260 s
+
 // --- control API ----------------------------------------------------------------------------------------
 inline constexpr std::size_t kMaxRequestHeadBytes = 16u << 10;
 inline constexpr std::size_t kMaxRequestBodyBytes = 256u << 10;

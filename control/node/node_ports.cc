@@ -1,5 +1,7 @@
 #include "node/node_ports.h"
 
+#include "control_bounds.h"
+
 #include <fmt/format.h>
 #include <rte_mempool.h>
 
@@ -161,6 +163,10 @@ void NodePorts::packet_in(std::uint16_t number, std::span<const std::byte> packe
 }
 
 void NodePorts::tick(std::uint64_t now_ms) {
+  const bool report = now_ms >= next_report_ms_;
+  if (report) {
+    next_report_ms_ = now_ms + kGroupReportMs;
+  }
   for (std::uint16_t number = 0; number < ports_.size(); ++number) {
     auto& port = ports_[number];
     Neighbors::Output output;
@@ -180,6 +186,9 @@ void NodePorts::tick(std::uint64_t now_ms) {
         break;
     }
     port.neighbors->tick(now_ms, output);
+    if (report) {
+      port.neighbors->report_groups(output);
+    }
     carry_out(number, output);
   }
 }

@@ -79,6 +79,7 @@ class NodePorts {
   std::map<int, MbufPool> pools_;          // by memory node; kAnyNuma where no port asks for one
   std::uint32_t buffers_ = 0;
   std::vector<Port> ports_;
+  std::uint64_t next_report_ms_ = 0;
 };
 
 }  // namespace slipway

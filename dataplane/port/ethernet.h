@@ -102,6 +102,11 @@ using PacketBytes = std::vector<std::byte>;
 // Tells everyone that we have `own`: gratuitous ARP, or an unsolicited neighbour advertisement.
 [[nodiscard]] PacketBytes make_announcement(const EthernetPort& port, const IpAddress& own);
 
+// Tells switches that listen to such (MLD snooping) which multicast groups this port wants: the solicited-node groups of
+// its IPv6 addresses, without which nobody could resolve it through them. RFC 3810, a report without a query. Empty:
+// the port has no IPv6 address.
+[[nodiscard]] PacketBytes make_group_report(const EthernetPort& port);
+
 // What an ARP reply or a neighbour advertisement says; a packet of kind kLearn. family 0: nothing of use.
 struct NeighborSaid {
   IpAddress address;

@@ -129,6 +129,43 @@ PacketBytes make_announcement(const EthernetPort& port, const IpAddress& own) {
   return make_neighbor(port, kAllNodesMac, kAllNodes, own, kAdvertisement, kFlagOverride, own, kOptionTarget);
 }
 
+PacketBytes make_group_report(const EthernetPort& port) {
+  constexpr std::uint8_t kModeIsExclude = 2;  // of no sources: everything
+  std::vector<IpAddress> groups;
+  for (const IpAddress& own : port.own()) {
+    const bool six = own.family == 6;
+    if (six && std::ranges::count(groups, solicited_node(own)) == 0) {
+      groups.push_back(solicited_node(own));
+    }
+  }
+  if (groups.empty()) {
+    return {};
+  }
+  const std::size_t l4_bytes = kGroupReportBytes + groups.size() * kGroupRecordBytes;
+  PacketBytes packet = packet_of(ethernet_bytes(port) + kIpv6Bytes + kRouterAlertBytes + l4_bytes);
+  std::byte* ip = put_ethernet(packet.data(), port, kReportRoutersMac, kTypeIpv6);
+  ip[0] = std::byte{0x60};
+  store_be16(ip + 4, static_cast<std::uint16_t>(kRouterAlertBytes + l4_bytes));
+  ip[7] = std::byte{1};  // hop limit: this wire only. Next header 0: hop-by-hop
+  std::byte* alert = put_address(put_address(ip + 8, link_local_address(port.mac)), kReportRouters);
+  alert[0] = std::byte{kIcmp6};
+  alert[2] = std::byte{5};  // router alert, 2 bytes: multicast listener discovery; then padding
+  alert[3] = std::byte{2};
+  alert[6] = std::byte{1};
+  std::byte* l4 = alert + kRouterAlertBytes;
+  l4[0] = std::byte{kGroupReport};
+  store_be16(l4 + 6, static_cast<std::uint16_t>(groups.size()));
+  std::byte* record = l4 + kGroupReportBytes;
+  for (const IpAddress& group : groups) {
+    record[0] = std::byte{kModeIsExclude};
+    put_address(record + 4, group);
+    record += kGroupRecordBytes;
+  }
+  const auto sum = static_cast<std::uint16_t>(~fold(add_words({l4, l4_bytes}, pseudo_sum(ip, true, kIcmp6, static_cast<std::uint32_t>(l4_bytes)))));
+  std::memcpy(l4 + 2, &sum, sizeof sum);
+  return packet;
+}
+
 NeighborSaid read_neighbor(const EthernetPort& port, std::span<const std::byte> bytes) {
   const Packet packet = parse_packet(port, bytes, bytes.size(), {});
   NeighborSaid said;

@@ -16,6 +16,9 @@ inline constexpr std::size_t kUdpBytes = 8;
 inline constexpr std::size_t kArpBytes = 28;
 inline constexpr std::size_t kNeighborBytes = 24;   // solicitation or advertisement without options
 inline constexpr std::size_t kLinkOptionBytes = 8;  // link-layer address option
+inline constexpr std::size_t kRouterAlertBytes = 8;   // hop-by-hop header with that option
+inline constexpr std::size_t kGroupReportBytes = 8;   // without its records
+inline constexpr std::size_t kGroupRecordBytes = 20;  // without sources
 
 inline constexpr std::uint16_t kTypeIpv4 = 0x0800;
 inline constexpr std::uint16_t kTypeArp = 0x0806;
@@ -33,6 +36,7 @@ inline constexpr std::uint8_t kEchoRequest6 = 128;
 inline constexpr std::uint8_t kEchoReply6 = 129;
 inline constexpr std::uint8_t kSolicitation = 135;
 inline constexpr std::uint8_t kAdvertisement = 136;
+inline constexpr std::uint8_t kGroupReport = 143;  // multicast listener report, version 2
 inline constexpr std::uint8_t kOptionSource = 1;
 inline constexpr std::uint8_t kOptionTarget = 2;
 
@@ -48,6 +52,8 @@ inline constexpr std::uint8_t kNeighborHopLimit = 255;  // what no router could 
 
 inline constexpr MacAddress kBroadcast{0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF};
 inline constexpr MacAddress kAllNodesMac{0x33, 0x33, 0, 0, 0, 1};
+inline constexpr MacAddress kReportRoutersMac{0x33, 0x33, 0, 0, 0, 0x16};
+inline constexpr IpAddress kReportRouters{.bytes = {0xFF, 0x02, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0x16}, .family = 6};
 inline constexpr IpAddress kAllNodes{.bytes = {0xFF, 0x02, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1}, .family = 6};
 
 }  // namespace slipway::wire

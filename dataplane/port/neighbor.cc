@@ -111,7 +111,14 @@ void Neighbors::ask(Entry& entry, std::uint64_t now_ms, Output& out) {
   entry.next_ms = now_ms + (entry.tries <= times_.tries ? times_.retry_ms : times_.slow_retry_ms);
 }
 
+void Neighbors::report_groups(Output& out) const {
+  if (auto report = make_group_report(port_); !report.empty()) {
+    out.packets.push_back(std::move(report));
+  }
+}
+
 void Neighbors::announce(Output& out) const {
+  report_groups(out);  // first: the questions that the announcements cause go to these groups
   for (const IpAddress& own : port_.own()) {
     out.packets.push_back(make_announcement(port_, own));
   }

@@ -57,6 +57,8 @@ class Neighbors {
   [[nodiscard]] OuterTemplate outer_to(const IpEndpoint& peer) const;
 
   void announce(Output& out) const;  // at start, and after the link came up: who we are
+  // The groups that this port wants; switches forget them, so it is to be said again each minute or so.
+  void report_groups(Output& out) const;
   void packet_in(std::span<const std::byte> packet, std::uint64_t now_ms, Output& out);
   void tick(std::uint64_t now_ms, Output& out);
   // The link came up again, or the device came back as `port` says (maybe with another MAC address): announces us,

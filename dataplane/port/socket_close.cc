@@ -168,6 +168,7 @@ void SocketEngine::Impl::shut(Stream& stream, CloseReason reason, std::int32_t e
     waiting_.remove(streams_.data(), stream.link);
   }
   leaving_.remove(streams_.data(), stream.link);
+  ending_.remove(streams_.data(), stream.link);
   stream.owes_closed = true;
   post_owed(stream);
   try_finish(stream);

@@ -349,6 +349,7 @@ class SocketEngine::Impl {
   StreamList<&Stream::pressed> pressed_;
   StreamList<&Stream::waiting> waiting_;
   StreamList<&Stream::leaving> leaving_;
+  StreamList<&Stream::ending> ending_;
 
   // Datagrams.
   std::array<DatagramPort, kMaxPorts> ports_;

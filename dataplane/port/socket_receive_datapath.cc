@@ -113,6 +113,11 @@ bool SocketEngine::Impl::refill_mbufs() {
 std::uint32_t SocketEngine::Impl::poll(std::uint64_t now_ns, std::span<rte_mbuf*> out) {
   assert_owner();
   now_ns_ = now_ns;
+  // Here and not with their last frames: what the caller told the control thread of those comes before kLinkClosed.
+  while (!ending_.empty()) {
+    Stream& stream = streams_[ending_.front()];
+    shut(stream, stream.close_reason, stream.close_error);
+  }
   reap();
   if ((*ring_.sq.kflags & (IORING_SQ_TASKRUN | IORING_SQ_CQ_OVERFLOW)) != 0 && ready_.empty()) {
     counters_.syscalls.add(1);
@@ -175,7 +180,7 @@ std::uint32_t SocketEngine::Impl::receive_streams(std::span<rte_mbuf*> out) {
     if (stream.received_head != kNoPiece) {
       ready_.push(streams_.data(), stream.link);
     } else if (stream.doomed && !stream.recv_armed) {
-      shut(stream, stream.close_reason, stream.close_error);
+      ending_.push(streams_.data(), stream.link);
     }
   }
   return count;

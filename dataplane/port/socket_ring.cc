@@ -160,7 +160,7 @@ bool SocketEngine::Impl::wait(std::uint64_t timeout_ns) {
   assert_owner();
   lend_pieces();
   arm_streams();
-  const bool more = (!ready_.empty() || received_begin_ != received_end_) && !out_of_mbufs_;
+  const bool more = ((!ready_.empty() || received_begin_ != received_end_) && !out_of_mbufs_) || !ending_.empty();
   if (!wake_armed_ && options_.wake_fd >= 0) {
     io_uring_sqe* sqe = get_sqe();
     io_uring_prep_poll_add(sqe, options_.wake_fd, POLLIN);

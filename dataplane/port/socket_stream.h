@@ -99,6 +99,7 @@ struct Stream {
   StreamNode pressed;    // congested or stalled
   StreamNode waiting;    // paused
   StreamNode leaving;    // draining, lingering, or owes events
+  StreamNode ending;     // its last frames have left poll(): to be closed by the next
 };
 
 // A first-in first-out list through one of the nodes of a stream, with removal from the middle.

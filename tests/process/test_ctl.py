@@ -20,6 +20,13 @@ def free_port():
         return tcp.getsockname()[1]
 
 
+def until(condition, what):
+    end = time.monotonic() + PATIENCE
+    while not condition():
+        assert time.monotonic() < end, f"not within {PATIENCE} s: {what}"
+        time.sleep(0.05)
+
+
 class Node:
     def __init__(self, folder):
         self.port = free_port()
@@ -113,6 +120,17 @@ def test_datagram_links_count_as_accepted(node):
     assert accepted() == before + 1
 
 
+@pytest.mark.parametrize("scheme", ["tcp", "udp", "unix"])
+def test_a_goodbye_is_heard_before_the_end(node, scheme):
+    # What a client says last and its end arrive together: the first is not lost for the second.
+    way = f"unix://{node.folder}/native.sock" if scheme == "unix" else f"{scheme}://127.0.0.1:{node.port}"
+    for i in range(20):
+        node.ctl("--node", way, "pub", "test/ctl/nobody", "x", "--from", f"test/ctl/leaver{scheme}{i}", "--wait-ms", "0")
+    until(lambda: f"test/ctl/leaver{scheme}19" in {row["node_id"] for row in node.json("links")["recent"]}, "all have left")
+    reasons = {row["reason"] for row in node.json("links")["recent"] if row["node_id"].startswith(f"test/ctl/leaver{scheme}")}
+    assert reasons == {"the peer said goodbye: closed by the application"}
+
+
 def test_echo_answers_the_sender(node):
     answers, name = node.subscriber("test/ctl/asker", "-n", "1", "--seconds", "60")
     echo, _ = node.subscriber("test/ctl/mirror", "--echo", "-n", "1", "--seconds", "60")
@@ -203,19 +221,29 @@ def test_usage_and_unreachable():
 
 
 def test_a_node_that_dies_and_returns(node):
-    """kill -9: subscribers reconnect and subscribe again by themselves."""
-    subscriber, name = node.subscriber("test/ctl/survivor", "--seconds", "60", "-n", "1")
+    """kill -9 under load: over every transport clients reconnect and subscribe again by themselves."""
+    ways = [f"tcp://127.0.0.1:{node.port}", f"udp://127.0.0.1:{node.port}", f"unix://{node.folder}/native.sock"]
+    subscribers = [node.subscriber("--node", way, f"test/ctl/survivor{i}", "--seconds", "120", "-n", "1") for i, way in enumerate(ways)]
+    load = [subprocess.Popen([CTL, "--node", way, "pub", "test/ctl/load", "x", "-n", "1000000", "--rate", "500"], stdout=subprocess.DEVNULL,
+                             stderr=subprocess.PIPE, text=True, env=node.environment) for way in ways]
+    until(lambda: node.json("status")["frames_in"] > 100, "there is traffic")
     node.process.send_signal(signal.SIGKILL)
     node.process.wait(PATIENCE)
     assert node.ctl("status").returncode == 3
     node.start()
-    end = time.monotonic() + PATIENCE
-    while node.json("explain", name)["total"] == 0:
-        assert time.monotonic() < end
-        time.sleep(0.05)
-    assert node.ctl("pub", name, "welcome back").returncode == 0
-    out, _ = subscriber.communicate(timeout=PATIENCE)
-    assert json.loads(out)["payload"] == "welcome back"
+    for subscriber, name in subscribers:
+        until(lambda: node.json("explain", name)["total"] == 1, f"{name} is known again")
+        assert node.ctl("pub", name, "welcome back").returncode == 0
+        out, _ = subscriber.communicate(timeout=PATIENCE)
+        assert json.loads(out)["payload"] == "welcome back"
+    publishers = lambda: [link for link in node.json("links")["links"] if link["node_id"].startswith("slipwayctl/pub") and link["frames_in"] > 10]
+    until(lambda: len(publishers()) == len(load), "every publisher sends again")
+    for process in load:
+        assert process.poll() is None
+        process.terminate()
+        process.wait(PATIENCE)
+        assert "connected again" in process.stderr.read()
+    assert node.ctl("books").returncode == 0
 
 
 def test_stop_comes_last(node):

@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include "packets.h"
+#include "port/checksum.h"
 
 namespace slipway {
 namespace {
@@ -145,7 +146,9 @@ TEST(Neighbors, AnnouncesItselfAndSeesConflicts) {
   Neighbors neighbors = table();
   Neighbors::Output out;
   neighbors.announce(out);
-  ASSERT_EQ(out.packets.size(), 2u);
+  ASSERT_EQ(out.packets.size(), 3u);
+  EXPECT_EQ(out.packets[0], make_group_report(test_port()));
+  out.packets.erase(out.packets.begin());
   Bytes gratuitous = arp({0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF}, 1, kOurMac, ip("10.1.0.1"), ip("10.1.0.1"));
   gratuitous.resize(60);
   EXPECT_EQ(out.packets[0], gratuitous);
@@ -155,6 +158,34 @@ TEST(Neighbors, AnnouncesItselfAndSeesConflicts) {
   EXPECT_EQ(out.conflicts[0].mac, kPeerMac);
 }
 
+TEST(GroupReport, NamesEachSolicitedNodeGroupOnce) {
+  EthernetPort port = test_port();
+  port.vlan = 5;
+  port.addresses = {ip("10.1.0.1"), ip("fd00::1:2:3"), ip("fe80::9"), ip("fd01::1:2:3")};
+  port.address_count = 4;
+  const auto packet = make_group_report(port);
+  ASSERT_EQ(packet.size(), 18u + 40 + 8 + 8 + 2 * 20);
+  const auto at = [&](std::size_t i) { return std::to_integer<unsigned>(packet[i]); };
+  EXPECT_EQ(at(0) << 8 | at(5), 0x3316u);
+  EXPECT_EQ(at(14) << 8 | at(15), 5u) << "tagged";
+  const std::size_t ip_at = 18;
+  EXPECT_EQ(at(ip_at + 6), 0u) << "hop-by-hop first";
+  EXPECT_EQ(at(ip_at + 7), 1u);
+  EXPECT_EQ(at(ip_at + 8) << 8 | at(ip_at + 9), 0xFE80u);
+  EXPECT_EQ(at(ip_at + 40), 58u);
+  EXPECT_EQ(at(ip_at + 42) << 8 | at(ip_at + 43), 0x0502u) << "router alert";
+  const std::size_t l4 = ip_at + 48;
+  EXPECT_EQ(at(l4), 143u);
+  EXPECT_EQ(at(l4 + 7), 2u);
+  EXPECT_EQ(at(l4 + 8), 2u);
+  EXPECT_TRUE(std::equal(packet.begin() + static_cast<std::ptrdiff_t>(l4 + 12), packet.begin() + static_cast<std::ptrdiff_t>(l4 + 28),
+                         reinterpret_cast<const std::byte*>(solicited_node(ip("fd00::1:2:3")).bytes.data())));
+  const std::span<const std::byte> body = std::span(packet).subspan(l4);
+  EXPECT_EQ(fold(add_words(body, pseudo_sum(packet.data() + ip_at, true, 58, static_cast<std::uint32_t>(body.size())))), 0xFFFF);
+  port.address_count = 1;
+  EXPECT_TRUE(make_group_report(port).empty());
+}
+
 TEST(Neighbors, AsksAgainAfterTheLinkWasDown) {
   Neighbors neighbors = table();
   Neighbors::Output out;
@@ -162,7 +193,7 @@ TEST(Neighbors, AsksAgainAfterTheLinkWasDown) {
   neighbors.packet_in(reply4("10.1.0.9"), 0, out);
   out = {};
   neighbors.restart(test_port(), 1000, out);
-  EXPECT_EQ(out.packets.size(), 3u) << "two announcements and a question";
+  EXPECT_EQ(out.packets.size(), 4u) << "the report of groups, two announcements and a question";
   EXPECT_TRUE(neighbors.mac_of(ip("10.1.0.9")).has_value()) << "used until it is known to be gone";
   const MacAddress moved{2, 7, 7, 7, 7, 7};
   neighbors.packet_in(reply4("10.1.0.9", moved), 1001, out);

@@ -510,7 +510,13 @@ TEST(SocketPressure, WhatALeavingStreamSaidLastIsTaken) {
   rig.steps(3);
   again->close_now();
   rig.engine->hold_control(false);
+  bool closed_first = false;
+  rig.on_frame = [&](rte_mbuf*) {
+    closed_first = !of_type(rig.events(), Event::kLinkClosed).empty();
+    return false;
+  };
   ASSERT_TRUE(rig.run_until([&] { return of_type(rig.events(), Event::kLinkReleased).size() == 1; }));
+  EXPECT_FALSE(closed_first) << "that it is closed is told after its last frame";
   EXPECT_EQ(numbers_of(rig.received), (std::vector<std::uint32_t>{7})) << "closed by it: taken first";
 }
 
