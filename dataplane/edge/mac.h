@@ -10,6 +10,7 @@
 #include <span>
 #include <string_view>
 
+#include "edge/mac_memo.h"
 #include "edge/proto_message.h"
 #include "edge/secret32.h"
 
@@ -29,15 +30,21 @@ class HeaderMac {
   HeaderMac& operator=(const HeaderMac&) = default;
 
   // Of the header as it is or will be on the wire; `bytes` is what the message was read from.
-  void compute(const UpstreamMessage& message, const Pieces& bytes, std::span<std::byte, kHeaderMacBytes> mac) const;
+  // memo: of the calling worker, or null.
+  void compute(const UpstreamMessage& message, const Pieces& bytes, std::span<std::byte, kHeaderMacBytes> mac,
+               MacMemo* memo = nullptr) const;
   // In constant time; mac: as received, of any length.
-  [[nodiscard]] bool verify(const UpstreamMessage& message, const Pieces& bytes, const Range& mac) const;
+  [[nodiscard]] bool verify(const UpstreamMessage& message, const Pieces& bytes, const Range& mac, MacMemo* memo = nullptr) const;
 
  private:
   static constexpr std::size_t kStateBytes = 112;  // of OpenSSL's SHA-256
   struct alignas(16) State {
     std::array<std::byte, kStateBytes> bytes;
   };
+  void hash(std::span<const std::byte> header, std::span<std::byte, kHeaderMacBytes> mac) const;
+  void hash_long(const UpstreamMessage& message, const Pieces& bytes, std::span<std::byte, kHeaderMacBytes> mac) const;
+
+  std::uint64_t serial_;  // of this key in this process; copies share it
   State inner_;  // after the padded key, the domain and the link id
   State outer_;  // after the other padded key
 };
@@ -47,6 +54,7 @@ struct MacRules {
   const HeaderMac* mac = nullptr;  // of the link; null: it has no key
   bool checked = true;             // edge and remote links; peers and native links carry none
   bool strict = true;              // `require_header_mac`
+  MacMemo* memo = nullptr;         // of the worker; null: none
 };
 
 // kNone, or why a Publish, Subscribe or Unsubscribe must be dropped. Other kinds carry no MAC. It comes before validate(),

@@ -5,6 +5,7 @@
 #include <openssl/crypto.h>
 #include <openssl/sha.h>
 
+#include <atomic>
 #include <cstring>
 
 #include "edge/mac.h"
@@ -15,32 +16,36 @@ namespace {
 constexpr std::string_view kDomain{"SLIM-DP-HDR-v1\0", 15};
 constexpr std::size_t kBlockBytes = 64;
 
-// Gathers the many small fields, so that the hash is fed in few calls.
+// Takes the header's fields as the MAC wants them. Put: void(const void*, std::size_t).
+template <class Put>
 class Preimage {
  public:
-  explicit Preimage(SHA256_CTX* hash) : hash_(hash) {}
+  explicit Preimage(Put put) : put_(put) {}
 
-  void put(const void* bytes, std::size_t size) {
-    if (size > buffer_.size() - used_) {
-      flush();
-      if (size > buffer_.size()) {
-        SHA256_Update(hash_, bytes, size);
-        return;
-      }
+  void header(const UpstreamMessage& m, const Pieces& bytes) {
+    name(m.source, bytes);
+    name(m.destination, bytes);
+    text(bytes, m.identity);
+    number(m.fanout);
+    optional(m.recv_from);
+    optional(m.forward_to);
+    present(m.error.has_value());
+    if (m.error) {
+      present(*m.error);
     }
-    std::memcpy(buffer_.data() + used_, bytes, size);
-    used_ += size;
+    number(m.ttl);
   }
+
+ private:
   template <class T>
   void number(T value) {
-    put(&value, sizeof value);
+    put_(&value, sizeof value);
   }
   void present(bool is) { number(static_cast<std::uint8_t>(is)); }
-
   void text(const Pieces& bytes, Range range) {
     number(range.size);
     bytes.each(range, [this](Piece part) {
-      put(part.data(), part.size());
+      put_(part.data(), part.size());
       return true;
     });
   }
@@ -57,7 +62,7 @@ class Preimage {
     }
     present(name.encoded_present);
     if (name.encoded_present) {
-      put(name.name.component.data(), sizeof name.name.component);
+      put_(name.name.component.data(), sizeof name.name.component);
       present(name.id_present);
       if (name.id_present) {
         number(name.name.id.high);
@@ -71,16 +76,21 @@ class Preimage {
       }
     }
   }
-  void flush() {
-    SHA256_Update(hash_, buffer_.data(), used_);
-    used_ = 0;
-  }
 
- private:
-  SHA256_CTX* hash_;
-  std::size_t used_ = 0;
-  std::array<std::byte, 1024> buffer_;
+  Put put_;
 };
+
+// Bytes of the preimage that are not text, at most, and an allowance.
+constexpr std::size_t kFixedBytes = 160;
+constexpr std::size_t kShortHeaderBytes = 1024;
+
+bool is_short(const UpstreamMessage& m) {
+  std::size_t text = m.identity.size;
+  for (std::size_t i = 0; i < 3; ++i) {
+    text += std::size_t{m.source.text[i].size} + m.destination.text[i].size;
+  }
+  return text + kFixedBytes <= kShortHeaderBytes;
+}
 
 void start(SHA256_CTX* hash, const LinkKey& key, std::uint8_t pad) {
   std::array<std::uint8_t, kBlockBytes> block;
@@ -93,9 +103,19 @@ void start(SHA256_CTX* hash, const LinkKey& key, std::uint8_t pad) {
   OPENSSL_cleanse(block.data(), block.size());
 }
 
+void finish(SHA256_CTX* inner, const void* outer, std::span<std::byte, kHeaderMacBytes> mac) {
+  auto* const out = reinterpret_cast<unsigned char*>(mac.data());
+  SHA256_Final(out, inner);
+  std::memcpy(inner, outer, sizeof *inner);
+  SHA256_Update(inner, out, kHeaderMacBytes);
+  SHA256_Final(out, inner);
+}
+
+std::atomic<std::uint64_t> next_serial{1};
+
 }  // namespace
 
-HeaderMac::HeaderMac(const LinkKey& key, std::string_view link_id) {
+HeaderMac::HeaderMac(const LinkKey& key, std::string_view link_id) : serial_(next_serial.fetch_add(1, std::memory_order_relaxed)) {
   static_assert(sizeof(SHA256_CTX) == kStateBytes && alignof(SHA256_CTX) <= alignof(State));
   SHA256_CTX hash;
   start(&hash, key, 0x36);
@@ -114,36 +134,49 @@ HeaderMac::~HeaderMac() {
   OPENSSL_cleanse(&outer_, sizeof outer_);
 }
 
-void HeaderMac::compute(const UpstreamMessage& m, const Pieces& bytes, std::span<std::byte, kHeaderMacBytes> mac) const {
-  SHA256_CTX hash;
-  std::memcpy(&hash, &inner_, sizeof hash);
-  Preimage preimage(&hash);
-  preimage.name(m.source, bytes);
-  preimage.name(m.destination, bytes);
-  preimage.text(bytes, m.identity);
-  preimage.number(m.fanout);
-  preimage.optional(m.recv_from);
-  preimage.optional(m.forward_to);
-  preimage.present(m.error.has_value());
-  if (m.error) {
-    preimage.present(*m.error);
+void HeaderMac::compute(const UpstreamMessage& m, const Pieces& bytes, std::span<std::byte, kHeaderMacBytes> mac, MacMemo* memo) const {
+  if (!is_short(m)) {
+    hash_long(m, bytes, mac);
+    return;
   }
-  preimage.number(m.ttl);
-  preimage.flush();
-  auto* const out = reinterpret_cast<unsigned char*>(mac.data());
-  SHA256_Final(out, &hash);
-  std::memcpy(&hash, &outer_, sizeof hash);
-  SHA256_Update(&hash, out, kHeaderMacBytes);
-  SHA256_Final(out, &hash);
+  std::array<std::byte, kShortHeaderBytes> buffer;
+  std::byte* at = buffer.data();
+  Preimage([&at](const void* from, std::size_t size) {
+    std::memcpy(at, from, size);
+    at += size;
+  }).header(m, bytes);
+  const std::span<const std::byte> header(buffer.data(), at);
+  const MacMemo::Found found = memo != nullptr ? memo->find(serial_, header) : MacMemo::Found{};
+  if (!found.hit) {
+    hash(header, mac);
+  }
+  if (found.mac != nullptr) {
+    std::memcpy(found.hit ? mac.data() : found.mac, found.hit ? found.mac : mac.data(), kHeaderMacBytes);
+  }
 }
 
-bool HeaderMac::verify(const UpstreamMessage& m, const Pieces& bytes, const Range& mac) const {
+void HeaderMac::hash(std::span<const std::byte> header, std::span<std::byte, kHeaderMacBytes> mac) const {
+  SHA256_CTX state;
+  std::memcpy(&state, &inner_, sizeof state);
+  SHA256_Update(&state, header.data(), header.size());
+  finish(&state, outer_.bytes.data(), mac);
+}
+
+// Text that no buffer of ours holds goes into the hash as it lies.
+void HeaderMac::hash_long(const UpstreamMessage& m, const Pieces& bytes, std::span<std::byte, kHeaderMacBytes> mac) const {
+  SHA256_CTX state;
+  std::memcpy(&state, &inner_, sizeof state);
+  Preimage([&state](const void* from, std::size_t size) { SHA256_Update(&state, from, size); }).header(m, bytes);
+  finish(&state, outer_.bytes.data(), mac);
+}
+
+bool HeaderMac::verify(const UpstreamMessage& m, const Pieces& bytes, const Range& mac, MacMemo* memo) const {
   if (mac.size != kHeaderMacBytes) {
     return false;
   }
   std::array<std::byte, kHeaderMacBytes> expected;
   std::array<std::byte, kHeaderMacBytes> received;
-  compute(m, bytes, expected);
+  compute(m, bytes, expected, memo);
   bytes.copy(mac, received.data());
   return CRYPTO_memcmp(expected.data(), received.data(), kHeaderMacBytes) == 0;
 }
@@ -171,7 +204,7 @@ EdgeFault check_mac(const UpstreamMessage& m, const Pieces& bytes, const MacRule
   if (m.header_mac->size != kHeaderMacBytes) {
     return EdgeFault::kMacLength;
   }
-  return rules.mac->verify(m, bytes, *m.header_mac) ? EdgeFault::kNone : EdgeFault::kMacWrong;
+  return rules.mac->verify(m, bytes, *m.header_mac, rules.memo) ? EdgeFault::kNone : EdgeFault::kMacWrong;
 }
 
 }  // namespace slipway

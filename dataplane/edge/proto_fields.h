@@ -47,6 +47,11 @@ inline constexpr std::uint32_t kId0 = 1;         // high half
 inline constexpr std::uint32_t kId1 = 2;         // low half
 inline constexpr std::uint32_t kStrComponent0 = 1;  // .. 3
 
+// Content, ApplicationPayload
+inline constexpr std::uint32_t kAppPayload = 1;
+inline constexpr std::uint32_t kPayloadType = 1;
+inline constexpr std::uint32_t kBlob = 2;
+
 // SessionHeader
 inline constexpr std::uint32_t kSessionType = 1;
 inline constexpr std::uint32_t kSessionMessageType = 2;

@@ -54,11 +54,8 @@ struct NameFields {
   [[nodiscard]] Name routed() const { return id_present ? name : Name{name.component, kNullId}; }
 };
 
-struct UpstreamValues {
-  MessageKind kind = MessageKind::kNone;
-
-  // SLIMHeader: Publish, Subscribe, Unsubscribe
-  bool has_header = false;
+// SLIMHeader: of a Publish, Subscribe or Unsubscribe.
+struct HeaderValues {
   NameFields source;
   NameFields destination;
   Range identity;
@@ -71,8 +68,18 @@ struct UpstreamValues {
   std::optional<bool> error;
   std::optional<Range> header_mac;
 
-  // SessionHeader: Publish
+  // What a reader of bodies looks at: there is a field that a frame header holds, or that belongs to one hop.
+  bool has_header_fields = false;
+};
+
+struct UpstreamValues : HeaderValues {
+  MessageKind kind = MessageKind::kNone;
+  bool has_header = false;
+
+  // SessionHeader: of a Publish
   bool has_session = false;
+  bool has_session_fields = false;
+  bool session_in_body = false;  // a value does not fit a frame header
   std::int32_t session_type = 0;
   std::int32_t session_message_type = 0;
   std::uint32_t session_id = 0;
@@ -84,11 +91,6 @@ struct UpstreamValues {
   Range ack_error;
 
   bool has_link_type = false;  // Link
-
-  // What a reader of bodies looks at: fields that a frame header holds, or that belong to one hop.
-  bool has_header_fields = false;
-  bool has_session_fields = false;
-  bool session_in_body = false;  // a session value does not fit a frame header
 };
 
 struct UpstreamMessage : UpstreamValues {

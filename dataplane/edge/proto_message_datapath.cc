@@ -4,7 +4,7 @@
 
 #include "edge/proto_fields.h"
 #include "edge/proto_message.h"
-#include "edge/proto_name.h"
+#include "edge/proto_plain.h"
 #include "edge/proto_reader.h"
 #include "edge/proto_schema.h"
 
@@ -274,7 +274,12 @@ class MessageReader {
     if (!expect(whole, WireType::kLength)) {
       return false;
     }
+    const Piece in_place = m_.has_header ? Piece() : reader_.in_place(whole);
     m_.has_header = true;
+    if (!in_place.empty() && read_plain_header(in_place, reader_.readable_end(), whole.content.at, &m_)) {
+      reader_.skip_content(whole);
+      return true;
+    }
     const auto outer = reader_.enter(whole);
     ProtoField field;
     while (reader_.next(&field)) {
@@ -326,17 +331,6 @@ class MessageReader {
   bool name(const ProtoField& whole, NameFields* out, const NameLevels& levels) {
     if (!expect(whole, WireType::kLength)) {
       return false;
-    }
-    const std::byte* const bytes = reader_.in_place(whole, kBeyondName);
-    if (bytes != nullptr && !out->present) {
-      NameFields fields;
-      PlainName plain;
-      if (read_plain_name(bytes, whole.content.size, whole.content.at, &fields, &plain)) {
-        *out = fields;
-        m_.has_header_fields |= plain.has_values;
-        reader_.skip_content(whole);
-        return plain.text_field.empty() || keep(levels.name, plain.text_field.at, plain.text_field.end());
-      }
     }
     out->present = true;
     const auto outer = reader_.enter(whole);
@@ -426,6 +420,18 @@ class MessageReader {
   UpstreamMessage& m_;
 };
 
+EdgeFault read(const Pieces& bytes, bool try_plain, UpstreamMessage* m) {
+  if (try_plain && bytes.pieces().size() == 1) {
+    if (read_plain(bytes.pieces()[0], m)) {
+      return EdgeFault::kNone;
+    }
+    *static_cast<UpstreamValues*>(m) = {};
+    m->level_bytes = {};
+    m->run_count = 0;
+  }
+  return MessageReader(bytes, m).read();
+}
+
 constexpr bool fits_byte(std::int32_t value) { return value >= 0 && value <= 0xFF; }
 
 MessageKind kind_of_frame(FrameKind kind) {
@@ -491,7 +497,7 @@ EdgeFault parse_message(const Pieces& bytes, UpstreamMessage* message) {
   if (bytes.size() > kMaxUpstreamMessageBytes) {
     return EdgeFault::kTooBig;
   }
-  const EdgeFault fault = MessageReader(bytes, message).read();
+  const EdgeFault fault = read(bytes, true, message);
   message->session_in_body = !fits_byte(message->session_type) || !fits_byte(message->session_message_type);
   return fault;
 }
@@ -504,7 +510,8 @@ EdgeFault parse_body(const FrameHeader& header, const Pieces& body, UpstreamMess
   if (kind == MessageKind::kNone || kind == MessageKind::kLink) {
     return EdgeFault::kNotForUpstream;
   }
-  if (const EdgeFault fault = MessageReader(body, message).read(); fault != EdgeFault::kNone) {
+  const bool whole_session = (header.flags & frame_flag::kSessionInBody) != 0;
+  if (const EdgeFault fault = read(body, !whole_session, message); fault != EdgeFault::kNone) {
     return fault;
   }
   // An encoder leaves out a message of which nothing is left.

@@ -100,11 +100,12 @@ class ProtoReader {
   // The content of a length-delimited field must be UTF-8; leaves the reader behind it.
   bool utf8(const ProtoField& field);
 
-  // The content of a field at which the reader stands, where it lies in one piece with `beyond` bytes behind it that can
-  // be touched; otherwise nothing.
-  [[nodiscard]] const std::byte* in_place(const ProtoField& field, std::uint32_t beyond) const {
-    return static_cast<std::size_t>(piece_end_ - cursor_) >= std::size_t{field.content.size} + beyond ? cursor_ : nullptr;
+  // The content of a field before which the reader stands, where it lies in one piece; otherwise nothing.
+  [[nodiscard]] Piece in_place(const ProtoField& field) const {
+    return static_cast<std::size_t>(piece_end_ - cursor_) >= field.content.size ? Piece(cursor_, field.content.size) : Piece();
   }
+  // Where the piece ends in which the reader stands.
+  [[nodiscard]] const std::byte* readable_end() const { return piece_end_; }
 
   [[nodiscard]] std::uint32_t enter(const ProtoField& field) {
     const std::uint32_t outer = limit_;

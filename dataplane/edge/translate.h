@@ -39,6 +39,7 @@ struct Translated {
 struct EgressFields {
   const HeaderMac* mac = nullptr;              // of the link it goes to; null: none is written (peers, links without key)
   std::optional<std::uint64_t> incoming_conn;  // the node's number for the link that it came from
+  MacMemo* memo = nullptr;                     // of the worker; null: none
 };
 
 // An upstream message from the body that parse_body read. For several receivers the body is read once and this is called

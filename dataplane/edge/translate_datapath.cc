@@ -236,7 +236,7 @@ bool write_header(PieceWriter& out, const UpstreamMessage& m, const Pieces& body
   }
   if (fields.mac != nullptr) {
     out.nested(proto_field::kHeaderMac, kHeaderMacBytes);
-    fields.mac->compute(m, body, std::span<std::byte, kHeaderMacBytes>(out.take(kHeaderMacBytes), kHeaderMacBytes));
+    fields.mac->compute(m, body, std::span<std::byte, kHeaderMacBytes>(out.take(kHeaderMacBytes), kHeaderMacBytes), fields.memo);
   }
   return out.level(m, KeptLevel::kHeader);
 }

@@ -140,6 +140,61 @@ TEST(HeaderMac, AnIdentityLargerThanAnyBuffer) {
   EXPECT_NE(one, two);
 }
 
+TEST(MacMemo, RemembersAHeaderOfALinkAndNothingElse) {
+  const HeaderMac mac = golden::header_mac();
+  const HeaderMac copy = mac;
+  const HeaderMac other(golden::link_key(), "another");
+  MacMemo memo;
+  const Parsed publish(golden::kPublish);
+  const Parsed subscribe(golden::kSubscribe);
+  std::array<std::byte, kHeaderMacBytes> expected;
+  std::array<std::byte, kHeaderMacBytes> got;
+  for (int round = 0; round < 3; ++round) {
+    for (const HeaderMac* link : {&mac, &copy, &other}) {
+      for (const Parsed* parsed : {&publish, &subscribe}) {
+        link->compute(parsed->message, parsed->pieces, expected);
+        link->compute(parsed->message, parsed->pieces, got, &memo);
+        EXPECT_EQ(got, expected);
+      }
+    }
+  }
+  const std::array<std::byte, 4> header{};
+  EXPECT_FALSE(memo.find(77, header).hit);
+  EXPECT_TRUE(memo.find(77, header).hit);
+  EXPECT_FALSE(memo.find(78, header).hit);
+  EXPECT_FALSE(memo.find(77, std::span(header).first(3)).hit);
+  const std::vector<std::byte> longest(kMacMemoHeaderBytes);
+  EXPECT_NE(memo.find(77, longest).mac, nullptr);
+  const std::vector<std::byte> longer(kMacMemoHeaderBytes + 1);
+  EXPECT_EQ(memo.find(77, longer).mac, nullptr);
+}
+
+TEST(MacMemo, AChangedFieldIsNeverTakenForTheOneBefore) {
+  const HeaderMac mac = golden::header_mac();
+  MacMemo memo;
+  const MacRules rules{.mac = &mac, .memo = &memo};
+  Parsed parsed(golden::kPublish);
+  EXPECT_EQ(check_mac(parsed.message, parsed.pieces, rules), EdgeFault::kNone);
+  EXPECT_EQ(check_mac(parsed.message, parsed.pieces, rules), EdgeFault::kNone);
+  parsed.message.ttl = 7;
+  EXPECT_EQ(check_mac(parsed.message, parsed.pieces, rules), EdgeFault::kMacWrong);
+  EXPECT_EQ(check_mac(parsed.message, parsed.pieces, rules), EdgeFault::kMacWrong);
+}
+
+TEST(MacMemo, MoreHeadersThanItHolds) {
+  const HeaderMac mac = golden::header_mac();
+  MacMemo memo;
+  Parsed parsed(golden::kPublish);
+  std::array<std::byte, kHeaderMacBytes> expected;
+  std::array<std::byte, kHeaderMacBytes> got;
+  for (std::uint32_t i = 0; i < 4 * kMacMemoEntries; ++i) {
+    parsed.message.fanout = i % (2 * kMacMemoEntries);
+    mac.compute(parsed.message, parsed.pieces, expected);
+    mac.compute(parsed.message, parsed.pieces, got, &memo);
+    ASSERT_EQ(got, expected);
+  }
+}
+
 // --- who must carry one ---
 
 enum class Carried { kAbsent, kEmpty, kShort, kWrong, kRight };

@@ -1,0 +1,18 @@
+#pragma once
+// Messages in the form in which every encoder writes them: known fields in ascending order, each at most once, texts in
+// ASCII, application payloads. They are read without a loop over fields; anything else, wrong or only unusual, is left to the
+// general reader, which alone decides what is refused. Private to the codec.
+
+#include "edge/proto_message.h"
+
+namespace slipway {
+
+// Reads a Publish, Subscribe or Unsubscribe that lies in one piece. False: it is of another form, *message is of no use, and
+// nothing is said about it. Never true for a session header of which a value does not fit a frame header.
+[[nodiscard]] bool read_plain(Piece bytes, UpstreamMessage* message);
+
+// The same for a SLIM header alone, which lies in one piece and begins at offset `at` of the message; bytes behind it, up to
+// `readable_end`, may be touched. *message has had no header before; on false it is as it was.
+[[nodiscard]] bool read_plain_header(Piece header, const std::byte* readable_end, std::uint32_t at, UpstreamMessage* message);
+
+}  // namespace slipway

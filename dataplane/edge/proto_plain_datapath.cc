@@ -1,0 +1,408 @@
+#include "edge/proto_plain.h"
+
+#include "edge/proto_fields.h"
+#include "edge/proto_reader.h"
+#include "edge/proto_varint.h"
+
+namespace slipway {
+namespace {
+
+using enum KeptLevel;
+
+constexpr std::byte key_of(std::uint32_t field, WireType type) {
+  return static_cast<std::byte>(field << 3 | static_cast<std::uint32_t>(type));
+}
+
+// The content of a length-delimited field; begin is null where another key came.
+struct Nested {
+  const std::byte* key = nullptr;
+  const std::byte* begin = nullptr;
+  const std::byte* end = nullptr;
+  explicit operator bool() const { return begin != nullptr; }
+};
+
+// ASCII alone. Ends are read twice where the size is no multiple of the step.
+bool is_ascii(const std::byte* begin, const std::byte* end) {
+  const std::ptrdiff_t size = end - begin;
+  std::uint64_t bits = 0;
+  if (size >= 8) {
+    const std::byte* at = begin;
+    for (; end - at >= 32; at += 32) {
+      bits |= load_le<std::uint64_t>(at) | load_le<std::uint64_t>(at + 8) | load_le<std::uint64_t>(at + 16) | load_le<std::uint64_t>(at + 24);
+    }
+    for (; end - at >= 8; at += 8) {
+      bits |= load_le<std::uint64_t>(at);
+    }
+    bits |= load_le<std::uint64_t>(end - 8);
+  } else if (size >= 4) {
+    bits = load_le<std::uint32_t>(begin) | load_le<std::uint32_t>(end - 4);
+  } else {
+    for (const std::byte* at = begin; at != end; ++at) {
+      bits |= static_cast<std::uint64_t>(*at);
+    }
+  }
+  return (bits & kVarintHighBits) == 0;
+}
+
+class PlainReader {
+ public:
+  // Reads from `at`, which is offset `base` of the message, and touches nothing from `end` on.
+  PlainReader(const std::byte* at, const std::byte* end, std::uint32_t base, UpstreamMessage* out)
+      : begin_(at), at_(at), end_(end), base_(base), m_(*out) {}
+
+  bool read() {
+    Nested variant;
+    if (!take_variant(&variant) || !read_variant(variant)) {
+      return false;
+    }
+    const std::byte* const behind = at_;
+    while (at_ != end_) {
+      if (!read_metadata()) {
+        return false;
+      }
+    }
+    keep(kMessage, behind, end_);
+    return true;
+  }
+
+  // To the end of a SLIM header at which the reader stands.
+  bool read_header(const std::byte* end) {
+    if (!read_name(proto_field::kSource, end, &m_.source, kSource) ||
+        !read_name(proto_field::kDestination, end, &m_.destination, kDestination) ||
+        !kept_text(proto_field::kIdentity, end, kIdentity, &m_.identity) ||
+        !number32(proto_field::kFanout, &m_.fanout, end, &m_.has_header_fields) ||
+        !kept_text(proto_field::kVersion, end, kVersion, &m_.version) ||
+        !number32(proto_field::kTtl, &m_.ttl, end, &m_.has_header_fields) ||
+        !optional_number(proto_field::kRecvFrom, &m_.recv_from, end) ||
+        !optional_number(proto_field::kForwardTo, &m_.forward_to, end) ||
+        !optional_number(proto_field::kIncomingConn, &m_.incoming_conn, end) ||
+        !optional_number(proto_field::kError, &m_.error, end)) {
+      return false;
+    }
+    Nested mac;
+    Nested signature;
+    if (!nested(proto_field::kHeaderMac, end, &mac)) {
+      return false;
+    }
+    if (mac) {
+      m_.has_header_fields = true;
+      m_.header_mac = range(mac.begin, mac.end);
+      at_ = mac.end;
+    }
+    if (!nested(proto_field::kE2eHeaderSig, end, &signature)) {
+      return false;
+    }
+    if (signature) {
+      at_ = signature.end;
+      keep(KeptLevel::kHeader, signature.key, signature.end);
+    }
+    return at_ == end;
+  }
+
+ private:
+  // --- fields ---
+
+  bool varint(std::uint64_t* value, const std::byte* end) {
+    if (at_ == end) {
+      return false;
+    }
+    if (static_cast<std::uint8_t>(*at_) < 0x80) {
+      *value = static_cast<std::uint8_t>(*at_++);
+      return true;
+    }
+    if (end_ - at_ < 10) {
+      return false;
+    }
+    const unsigned bytes = load_varint(at_, value);
+    at_ += bytes;
+    return bytes != 0 && at_ <= end;
+  }
+  [[nodiscard]] bool stands_at(std::uint32_t field, WireType type, const std::byte* end) const {
+    return at_ != end && *at_ == key_of(field, type);
+  }
+  // A number under the next key, if the next key is this one; *found is set then.
+  bool number(std::uint32_t field, std::uint64_t* value, const std::byte* end, bool* found) {
+    if (!stands_at(field, WireType::kVarint, end)) {
+      return true;
+    }
+    ++at_;
+    *found = true;
+    return varint(value, end);
+  }
+  template <class T>
+  bool number32(std::uint32_t field, T* value, const std::byte* end, bool* found) {
+    std::uint64_t wide = 0;
+    bool here = false;
+    if (!number(field, &wide, end, &here)) {
+      return false;
+    }
+    if (here) {
+      *value = static_cast<T>(wide);
+      *found = true;
+    }
+    return true;
+  }
+  template <class T>
+  bool optional_number(std::uint32_t field, std::optional<T>* value, const std::byte* end) {
+    std::uint64_t wide = 0;
+    bool here = false;
+    if (!number(field, &wide, end, &here)) {
+      return false;
+    }
+    if (here) {
+      m_.has_header_fields = true;
+      if constexpr (std::is_same_v<T, bool>) {
+        *value = wide != 0;
+      } else {
+        *value = wide;
+      }
+    }
+    return true;
+  }
+  // The content of a field, if the next key is this one; the reader then stands before it.
+  bool nested(std::uint32_t field, const std::byte* end, Nested* out) {
+    if (!stands_at(field, WireType::kLength, end)) {
+      return true;
+    }
+    out->key = at_++;
+    std::uint64_t size = 0;
+    if (!varint(&size, end) || size > static_cast<std::uint64_t>(end - at_)) {
+      return false;
+    }
+    out->begin = at_;
+    out->end = at_ + size;
+    return true;
+  }
+
+  [[nodiscard]] Range range(const std::byte* from, const std::byte* to) const {
+    return {base_ + static_cast<std::uint32_t>(from - begin_), static_cast<std::uint32_t>(to - from)};
+  }
+  // At most one a level and fewer levels than there may be: always room.
+  void keep(KeptLevel level, const std::byte* from, const std::byte* to) {
+    if (from != to) {
+      m_.level_bytes[static_cast<std::size_t>(level)] = static_cast<std::uint32_t>(to - from);
+      m_.run_list[m_.run_count++] = {range(from, to), level};
+    }
+  }
+  // A text under the next key, if the next key is this one; kept with its key.
+  bool kept_text(std::uint32_t field, const std::byte* end, KeptLevel level, Range* text) {
+    Nested content;
+    if (!nested(field, end, &content)) {
+      return false;
+    }
+    if (content) {
+      *text = range(content.begin, content.end);
+      at_ = content.end;
+      keep(level, content.key, content.end);
+      return is_ascii(content.begin, content.end);
+    }
+    return true;
+  }
+
+  // --- messages ---
+
+  bool take_variant(Nested* variant) {
+    if (at_ == end_) {
+      return false;
+    }
+    const auto field = static_cast<std::uint32_t>(*at_) >> 3;
+    m_.kind = field == proto_field::kPublish     ? MessageKind::kPublish
+              : field == proto_field::kSubscribe ? MessageKind::kSubscribe
+                                                 : MessageKind::kUnsubscribe;
+    return (m_.kind != MessageKind::kUnsubscribe || field == proto_field::kUnsubscribe) && nested(field, end_, variant) && *variant;
+  }
+
+  bool read_variant(const Nested& variant) {
+    Nested header;
+    if (!nested(proto_field::kHeader, variant.end, &header)) {
+      return false;
+    }
+    if (header) {
+      m_.has_header = true;
+      if (!read_header(header.end)) {
+        return false;
+      }
+    }
+    const bool ok = m_.kind == MessageKind::kPublish ? read_publish(variant.end) : read_subscribe(variant.end);
+    return ok && at_ == variant.end;
+  }
+
+  bool read_subscribe(const std::byte* end) {
+    const std::byte* const key = at_;
+    bool found = false;
+    if (!number(proto_field::kSubscriptionId, &m_.subscription_id, end, &found)) {
+      return false;
+    }
+    keep(kVariant, key, at_);
+    return true;
+  }
+
+  bool read_publish(const std::byte* end) {
+    Nested session;
+    if (!nested(proto_field::kSession, end, &session)) {
+      return false;
+    }
+    if (session && !read_session(session.end)) {
+      return false;
+    }
+    Nested msg;
+    if (!nested(proto_field::kMsg, end, &msg)) {
+      return false;
+    }
+    if (msg) {
+      keep(kVariant, msg.key, msg.end);
+      return read_content(msg.end);
+    }
+    return true;
+  }
+
+  bool read_session(const std::byte* end) {
+    m_.has_session = true;
+    return number32(proto_field::kSessionType, &m_.session_type, end, &m_.has_session_fields) &&
+           number32(proto_field::kSessionMessageType, &m_.session_message_type, end, &m_.has_session_fields) &&
+           number32(proto_field::kSessionId, &m_.session_id, end, &m_.has_session_fields) &&
+           number32(proto_field::kMessageId, &m_.message_id, end, &m_.has_session_fields) && at_ == end &&
+           static_cast<std::uint32_t>(m_.session_type) <= 0xFF && static_cast<std::uint32_t>(m_.session_message_type) <= 0xFF;
+  }
+
+  // Content { app_payload { payload_type, blob } }
+  bool read_content(const std::byte* end) {
+    Nested app;
+    if (!nested(proto_field::kAppPayload, end, &app)) {
+      return false;
+    }
+    if (app) {
+      Nested type;
+      if (!nested(proto_field::kPayloadType, app.end, &type)) {
+        return false;
+      }
+      if (type) {
+        at_ = type.end;
+        if (!is_ascii(type.begin, type.end)) {
+          return false;
+        }
+      }
+      Nested blob;
+      if (!nested(proto_field::kBlob, app.end, &blob)) {
+        return false;
+      }
+      if (blob) {
+        at_ = blob.end;
+      }
+      if (at_ != app.end) {
+        return false;
+      }
+    }
+    return at_ == end;
+  }
+
+  // An entry: its key and its value, both texts.
+  bool read_metadata() {
+    Nested entry;
+    if (!nested(proto_field::kMetadata, end_, &entry) || !entry) {
+      return false;
+    }
+    for (const std::uint32_t field : {1u, 2u}) {
+      Nested text;
+      if (!nested(field, entry.end, &text)) {
+        return false;
+      }
+      if (text) {
+        at_ = text.end;
+        if (!is_ascii(text.begin, text.end)) {
+          return false;
+        }
+      }
+    }
+    return at_ == entry.end;
+  }
+
+  bool read_name(std::uint32_t field, const std::byte* end, NameFields* out, KeptLevel level) {
+    Nested whole;
+    if (!nested(field, end, &whole)) {
+      return false;
+    }
+    if (!whole) {
+      return true;
+    }
+    out->present = true;
+    Nested encoded;
+    if (!nested(proto_field::kName, whole.end, &encoded) || (encoded && !read_encoded(encoded.end, out))) {
+      return false;
+    }
+    Nested text;
+    if (!nested(proto_field::kStrName, whole.end, &text) || (text && !read_text(text, out))) {
+      return false;
+    }
+    if (text) {
+      keep(level, text.key, text.end);
+    }
+    return at_ == whole.end;
+  }
+
+  bool read_encoded(const std::byte* end, NameFields* out) {
+    out->encoded_present = true;
+    for (std::uint32_t i = 0; i < 3; ++i) {
+      if (!number(proto_field::kComponent0 + i, &out->name.component[i], end, &m_.has_header_fields)) {
+        return false;
+      }
+    }
+    Nested id;
+    if (!nested(proto_field::kNameId, end, &id)) {
+      return false;
+    }
+    if (id) {
+      out->id_present = true;
+      if (!number(proto_field::kId0, &out->name.id.high, id.end, &m_.has_header_fields) ||
+          !number(proto_field::kId1, &out->name.id.low, id.end, &m_.has_header_fields) || at_ != id.end) {
+        return false;
+      }
+    }
+    return at_ == end;
+  }
+
+  // Keys and lengths of short texts are below 128 too: one look at all of it.
+  bool read_text(const Nested& text, NameFields* out) {
+    out->text_present = true;
+    if (!is_ascii(text.begin, text.end)) {
+      return false;
+    }
+    for (std::uint32_t i = 0; i < 3; ++i) {
+      Nested part;
+      if (!nested(proto_field::kStrComponent0 + i, text.end, &part)) {
+        return false;
+      }
+      if (part) {
+        out->text[i] = range(part.begin, part.end);
+        at_ = part.end;
+      }
+    }
+    return at_ == text.end;
+  }
+
+  const std::byte* const begin_;
+  const std::byte* at_;
+  const std::byte* const end_;
+  const std::uint32_t base_;
+  UpstreamMessage& m_;
+};
+
+}  // namespace
+
+bool read_plain(Piece bytes, UpstreamMessage* message) {
+  return PlainReader(bytes.data(), bytes.data() + bytes.size(), 0, message).read();
+}
+
+bool read_plain_header(Piece header, const std::byte* readable_end, std::uint32_t at, UpstreamMessage* message) {
+  const auto runs = message->run_count;
+  const auto level_bytes = message->level_bytes;
+  if (PlainReader(header.data(), readable_end, at, message).read_header(header.data() + header.size())) {
+    return true;
+  }
+  static_cast<HeaderValues&>(*message) = {};
+  message->run_count = runs;
+  message->level_bytes = level_bytes;
+  return false;
+}
+
+}  // namespace slipway
