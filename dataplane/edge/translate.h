@@ -17,8 +17,9 @@
 
 namespace slipway {
 
-// Memory that a translation may use. Small parts of the message (up to kCopyBytes each) are copied behind one another
-// as long as the scratch lasts, so that small messages become one piece: it pays to give the room of a buffer.
+// Memory that a translation may use. What comes before the contents is copied into the scratch as long as it lasts, and small
+// contents and metadata (up to kCopyBytes) too: small messages become one piece, others a front and what follows it. It pays
+// to give the room of a buffer.
 struct TranslateRoom {
   std::span<std::byte> scratch;  // at least kTranslateScratchBytes
   std::span<Piece> pieces;       // as many as the input has, and 16 more, are always enough for ordinary messages

@@ -46,13 +46,15 @@ class PieceWriter {
     varint(value);
   }
 
-  // The kept stretches of one level, copied where they are small and otherwise referenced.
+  // The kept stretches of one level. Those of the header are copied as long as there is room, so that the front of the result is
+  // one piece; contents and metadata only where they are small.
   bool level(const UpstreamMessage& message, KeptLevel level) {
+    const std::size_t limit = level == KeptLevel::kVariant || level == KeptLevel::kMessage ? kCopyBytes : room_.scratch.size();
     std::uint32_t left = message.bytes_of(level);
     for (const KeptRun* run = message.run_list.data(); left != 0; ++run) {
       if (run->level == level) {
         left -= run->range.size;
-        if (!run_of(run->range)) {
+        if (!run_of(run->range, limit)) {
           return false;
         }
       }
@@ -70,12 +72,12 @@ class PieceWriter {
   }
 
  private:
-  bool run_of(Range range) {
+  bool run_of(Range range, std::size_t copy_limit) {
     // A stretch that goes on where the last piece ends costs nothing to reference.
     bool extends = at_ == begin_ && count_ != 0 && follows(range);
     if (!extends) {
       // What must always be written fits behind a copy: only copies can use the scratch up.
-      if (range.size <= kCopyBytes && static_cast<std::size_t>(end_ - at_) >= range.size + kTranslateStructureBytes) {
+      if (range.size <= copy_limit && static_cast<std::size_t>(end_ - at_) >= range.size + kTranslateStructureBytes) {
         input_.copy(range, at_);
         at_ += range.size;
         return true;

@@ -210,7 +210,18 @@ TEST(TranslatePieces, PiecesOfDifferentOwnersAreNeverMadeOne) {
   EXPECT_EQ(room.pieces[2].data(), message.data() + 20'000);
 }
 
-TEST(TranslatePieces, ALongIdentityIsReferencedToo) {
+TEST(TranslatePieces, TheFrontOfAMessageIsOnePieceWhereTheScratchHoldsIt) {
+  const Bytes message = publish_with(100'000, std::string(1200, 'j'), 1);
+  const CutMessage cut = whole(message);
+  Room room(1, kMbufDataBytes);
+  const auto done = frame_of_message(cut.pieces(), {.checked = false}, room.room());
+  ASSERT_TRUE(done);
+  EXPECT_EQ(done->piece_count, 2u);
+  EXPECT_EQ(room.pieces[0].size(), done->scratch_bytes);
+  EXPECT_EQ(message_of(room.joined(*done)), message);
+}
+
+TEST(TranslatePieces, AnIdentityLongerThanTheScratchIsReferenced) {
   const std::string identity(3000, 'j');
   const Bytes message = publish_with(100, identity, 0);
   const CutMessage cut = whole(message);
