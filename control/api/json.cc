@@ -215,6 +215,7 @@ Json to_json_value(const MemoryRow& r) {
           {"budget", {{"used_bytes", r.budget_used_bytes}, {"limit_bytes", r.budget_limit_bytes}}},
           {"routing",
            {{"routes", r.routes},
+            {"route_limit", r.route_limit},
             {"names", r.names},
             {"table_bytes", r.table_bytes},
             {"table_copies", r.table_copies},

@@ -235,8 +235,9 @@ struct MemoryRow {
   std::vector<PoolRow> pools;
   std::uint64_t budget_used_bytes = 0;
   std::uint64_t budget_limit_bytes = 0;
-  std::uint32_t routes = 0;
-  std::uint32_t names = 0;
+  std::uint32_t routes = 0;            // subscriptions held, and how many the node may hold
+  std::uint32_t route_limit = 0;
+  std::uint32_t names = 0;             // entries that they take in a table: ids and services
   std::uint64_t table_bytes = 0;       // of one worker's copy
   std::uint64_t table_copies = 0;
   std::uint64_t database_bytes = 0;

@@ -357,6 +357,7 @@ MemoryRow Node::memory() {
   row.budget_limit_bytes = settings_.limits.node_bytes;
   const auto routing = database_->memory();
   row.routes = routing.routes;
+  row.route_limit = routing.route_limit;
   row.names = routing.names;
   row.table_bytes = routing.table_bytes;
   row.table_copies = tables_.size();

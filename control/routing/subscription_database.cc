@@ -197,6 +197,7 @@ std::uint32_t SubscriptionDatabase::link_subscriptions(LinkIndex link) const {
 RoutingMemory SubscriptionDatabase::memory() const {
   RoutingMemory memory;
   memory.routes = records_;
+  memory.route_limit = limits_.max_routes;
   memory.names = names_.names();
   memory.table = {names_.buckets(), groups_.high_water()};
   memory.table_bytes = memory.table.buckets * RouteTable::kBucketBytes + memory.table.lines * sizeof(RouteTable::Line);

@@ -107,6 +107,7 @@ struct Explanation {
 
 struct RoutingMemory {
   std::uint32_t routes = 0;         // records
+  std::uint32_t route_limit = 0;    // as many as there can be
   std::uint32_t names = 0;          // entries of a table: ids and prefixes
   TableExtent table;                // lines of one worker's copy that are in use
   std::size_t table_bytes = 0;      // of one worker's copy

@@ -274,7 +274,7 @@ std::string render_memory(const std::string& json) {
       {"buffer budget", fmt::format("{} of {}", bytes_text(number(j, {"budget", "used_bytes"})), bytes_text(number(j, {"budget", "limit_bytes"})))},
       {"sockets", fmt::format("{} of receive buffers{}", bytes_text(number(j, {"workers", "receive_bytes"})), truth(j, {"workers", "receive_in_heap"}) ? ", in the DPDK heap" : "")},
       {"rings", fmt::format("{} between the control thread and the workers", bytes_text(number(j, {"workers", "ring_bytes"})))},
-      {"routes", fmt::format("{} of {} names", counted(j, {"routing", "routes"}), counted(j, {"routing", "names"}))},
+      {"routes", fmt::format("{} of at most {}; {} names in the tables", counted(j, {"routing", "routes"}), counted(j, {"routing", "route_limit"}), counted(j, {"routing", "names"}))},
       {"a worker's table", fmt::format("{}{}; {} copies", bytes_text(number(j, {"routing", "table_bytes"})), a_route("table_bytes_per_route"), number(j, {"routing", "table_copies"}))},
       {"database", fmt::format("{}, of which text {}{}", bytes_text(number(j, {"routing", "database_bytes"})), bytes_text(number(j, {"routing", "text_bytes"})),
                                a_route("bytes_per_route").empty() ? "" : "; with one table" + a_route("bytes_per_route").substr(1))},

@@ -249,6 +249,7 @@ TEST(Database, TheLargestGroupCostsNoMoreThanASmallOne) {
 
 void expect_bytes(const Node& node, double table_bound, double total_bound) {
   const auto memory = node.database->memory();
+  EXPECT_EQ(memory.route_limit, 1'100'000u);
   EXPECT_LE(memory.table_bytes_per_route, table_bound);
   EXPECT_LE(memory.bytes_per_route, total_bound);
   const auto table = node.tables[0]->memory(memory.table);

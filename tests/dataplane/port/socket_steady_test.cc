@@ -2,48 +2,11 @@
 
 #include <gtest/gtest.h>
 
-#include <atomic>
-#include <cstdlib>
-
 #include <rte_malloc.h>
 #include <rte_mbuf.h>
 
+#include "allocation_count.h"
 #include "socket_rig.h"
-
-namespace {
-std::atomic<bool> counting{false};
-std::atomic<std::uint64_t> allocations{0};
-[[maybe_unused]] void note() {
-  if (counting.load(std::memory_order_relaxed)) {
-    allocations.fetch_add(1, std::memory_order_relaxed);
-  }
-}
-}  // namespace
-
-// The C library's own, under our names: every allocation of the process, of shared libraries too, comes by here.
-// Sanitizers bring their own and are left alone.
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-constexpr bool kCounts = false;
-#else
-constexpr bool kCounts = true;
-extern "C" {
-void* __libc_malloc(std::size_t);
-void* __libc_calloc(std::size_t, std::size_t);
-void* __libc_realloc(void*, std::size_t);
-void* malloc(std::size_t n) {
-  note();
-  return __libc_malloc(n);
-}
-void* calloc(std::size_t n, std::size_t m) {
-  note();
-  return __libc_calloc(n, m);
-}
-void* realloc(void* p, std::size_t n) {
-  note();
-  return __libc_realloc(p, n);
-}
-}
-#endif
 
 namespace slipway::test {
 namespace {
@@ -56,9 +19,9 @@ std::uint64_t dpdk_allocations() {
 
 // One loop with the counter on; what the test itself does is not counted.
 void counted_step(Rig& rig) {
-  counting = true;
+  count_allocations(true);
   rig.step();
-  counting = false;
+  count_allocations(false);
 }
 
 void run_counted(Rig& rig, const std::function<bool()>& done) {
@@ -70,7 +33,7 @@ void run_counted(Rig& rig, const std::function<bool()>& done) {
 class Steady : public testing::TestWithParam<std::uint32_t> {};
 
 TEST_P(Steady, StreamsAllocateNothing) {
-  if (!kCounts) {
+  if (!kCountsAllocations) {
     GTEST_SKIP() << "a sanitizer owns malloc";
   }
   Rig rig({.mbufs = 16384});
@@ -108,9 +71,9 @@ TEST_P(Steady, StreamsAllocateNothing) {
     });
   };
   pump(200);  // first touches
-  allocations = 0;
+  forget_allocations();
   pump(kCount);
-  EXPECT_EQ(allocations.load(), 0u);
+  EXPECT_EQ(allocations_counted().all, 0u);
   EXPECT_EQ(dpdk_allocations(), dpdk_before);
   EXPECT_EQ(rig.counters->sent.get(), 4u * kCount);
 }
@@ -118,7 +81,7 @@ TEST_P(Steady, StreamsAllocateNothing) {
 INSTANTIATE_TEST_SUITE_P(Sizes, Steady, testing::Values(104u, 168u, 1'200u, 10'000u, 70'000u));
 
 TEST(Steady, DatagramsAllocateNothing) {
-  if (!kCounts) {
+  if (!kCountsAllocations) {
     GTEST_SKIP() << "a sanitizer owns malloc";
   }
   for (const std::uint32_t bytes : {200u, 1'300u, 9'000u}) {
@@ -149,9 +112,9 @@ TEST(Steady, DatagramsAllocateNothing) {
       }
     };
     pump(200);
-    allocations = 0;
+    forget_allocations();
     pump(10'000);
-    EXPECT_EQ(allocations.load(), 0u);
+    EXPECT_EQ(allocations_counted().all, 0u);
   }
 }
 

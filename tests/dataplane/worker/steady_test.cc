@@ -4,44 +4,8 @@
 
 #include <rte_malloc.h>
 
-#include <atomic>
-#include <cstdlib>
-
+#include "allocation_count.h"
 #include "test_node.h"
-
-namespace {
-std::atomic<bool> counting{false};
-std::atomic<std::uint64_t> allocations{0};
-void note() {
-  if (counting.load(std::memory_order_relaxed)) {
-    allocations.fetch_add(1, std::memory_order_relaxed);
-  }
-}
-}  // namespace
-
-// The C library's own, under our names. Sanitizers bring their own and are left alone.
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-constexpr bool kCounts = false;
-#else
-constexpr bool kCounts = true;
-extern "C" {
-void* __libc_malloc(std::size_t);
-void* __libc_calloc(std::size_t, std::size_t);
-void* __libc_realloc(void*, std::size_t);
-void* malloc(std::size_t n) {
-  note();
-  return __libc_malloc(n);
-}
-void* calloc(std::size_t n, std::size_t m) {
-  note();
-  return __libc_calloc(n, m);
-}
-void* realloc(void* p, std::size_t n) {
-  note();
-  return __libc_realloc(p, n);
-}
-}
-#endif
 
 namespace slipway::test {
 namespace {
@@ -57,9 +21,9 @@ std::uint64_t dpdk_allocations() {
 // All workers once, with the counters on: what the test itself does is not counted.
 void counted_steps(TestNode& node) {
   for (std::size_t w = 0; w < node.group().size(); ++w) {
-    counting = true;
+    count_allocations(true);
     node.step(w);
-    counting = false;
+    count_allocations(false);
   }
 }
 
@@ -76,7 +40,7 @@ class Steady : public ::testing::TestWithParam<Kind> {};
 
 TEST_P(Steady, NothingIsAllocated) {
   const Kind& kind = GetParam();
-  if (!kCounts) {
+  if (!kCountsAllocations) {
     GTEST_SKIP() << "the sanitizer's allocator is not ours to count";
   }
   TestNode node({.workers = {{.rx_ports = {0, 1}, .tx_ports = {0, 1}}, {.sockets = true}},
@@ -114,11 +78,11 @@ TEST_P(Steady, NothingIsAllocated) {
     }
   };
   run(500);  // warm: pages, caches of the C library and the kernel's rings
-  allocations = 0;
+  forget_allocations();
   const std::uint64_t dpdk_before = dpdk_allocations();
   const std::uint64_t before = node.total(&WorkerCounters::frames_in);
   run(kFrames);
-  EXPECT_EQ(allocations, 0u);
+  EXPECT_EQ(allocations_counted().all, 0u);
   EXPECT_EQ(dpdk_allocations(), dpdk_before);
   EXPECT_EQ(node.total(&WorkerCounters::frames_in) - before, std::uint64_t{kFrames});
   EXPECT_EQ(node.books(), "");
@@ -140,7 +104,7 @@ std::vector<Kind> kinds() {
 INSTANTIATE_TEST_SUITE_P(Kinds, Steady, ::testing::ValuesIn(kinds()));
 
 TEST(SteadyRefused, NothingIsAllocatedForWhatIsDropped) {
-  if (!kCounts) {
+  if (!kCountsAllocations) {
     GTEST_SKIP() << "the sanitizer's allocator is not ours to count";
   }
   TestNode node({});
@@ -162,7 +126,7 @@ TEST(SteadyRefused, NothingIsAllocatedForWhatIsDropped) {
     counted_steps(node);
     node.events();
   }
-  EXPECT_EQ(allocations, 0u);
+  EXPECT_EQ(allocations_counted().all, 0u);
   EXPECT_EQ(node.books(), "");
 }
 

@@ -66,6 +66,11 @@ TEST(Rendering, OfAnAnswerThatIsEmptyOrNoJsonNeverFails) {
   }
 }
 
+TEST(Rendering, MemoryNamesTheLimitOnRoutes) {
+  const auto text = render_memory(R"({"routing": {"routes": 3, "route_limit": 4194304, "names": 5}})");
+  EXPECT_THAT(text, HasSubstr("3 of at most 4,194,304; 5 names in the tables"));
+}
+
 TEST(Rendering, Links) {
   const auto text = render_links(R"({"links": [{"link": 7, "state": "up", "class": "edge", "transport": "tcp", "peer": "127.0.0.1:5000", "node_id": "worker-1", "worker": "w0",
     "subscriptions": 3, "frames_in": 12345, "frames_sent": 1, "queued_bytes": 2048, "drops": {"no_route": 2, "hop_limit": 3}, "idle_ms": 1500, "stalled": true, "last_error": ""}],
