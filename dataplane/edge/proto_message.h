@@ -52,6 +52,7 @@ struct NameFields {
 
   // What routes: an absent id is null.
   [[nodiscard]] Name routed() const { return id_present ? name : Name{name.component, kNullId}; }
+  friend bool operator==(const NameFields&, const NameFields&) = default;
 };
 
 // SLIMHeader: of a Publish, Subscribe or Unsubscribe.
@@ -70,6 +71,8 @@ struct HeaderValues {
 
   // What a reader of bodies looks at: there is a field that a frame header holds, or that belongs to one hop.
   bool has_header_fields = false;
+
+  friend bool operator==(const HeaderValues&, const HeaderValues&) = default;
 };
 
 struct UpstreamValues : HeaderValues {
@@ -91,6 +94,8 @@ struct UpstreamValues : HeaderValues {
   Range ack_error;
 
   bool has_link_type = false;  // Link
+
+  friend bool operator==(const UpstreamValues&, const UpstreamValues&) = default;
 };
 
 struct UpstreamMessage : UpstreamValues {
