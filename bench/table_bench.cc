@@ -210,7 +210,9 @@ bool start_dpdk(std::uint32_t megabytes) {
   return huge;
 }
 
-std::string size_text(std::uint64_t names) { return names >= 1'000'000 ? fmt::format("{}M", names / 1'000'000) : fmt::format("{}k", names >> 10); }
+std::string size_text(std::uint64_t names) {
+  return names >= 1'000'000 ? fmt::format("{}M", names / 1'000'000) : fmt::format("{}k", names % 1000 == 0 ? names / 1000 : names >> 10);
+}
 
 void compare_size(std::uint64_t names, const Options& options, Report& report) {
   Ours ours(names);
@@ -293,8 +295,9 @@ int run(const Options& options) {
   if (!options.quick) {
     compare_size(10'000'000, options, report);
   }
-  measure_changes(0, report);
-  measure_changes(1'000'000, report);
+  for (const std::uint64_t held : {0, 10'000, 100'000, 1'000'000}) {
+    measure_changes(held, report);
+  }
   const int code = print_report(report, options);
   rte_eal_cleanup();
   return code;
