@@ -130,7 +130,8 @@ class SubscriptionDatabase final : private NameSource {
 
   // A table for this database: as large as its limits. Call attach() before its worker starts, detach() before it dies.
   [[nodiscard]] std::expected<RouteTable, std::string> make_table() const;
-  // Fills an empty table with all there is (about 0.3 us a route, once) and keeps it backed from now on.
+  // Fills an empty table with all there is, in one go (about 0.3 us a route), and keeps it backed from now on. The node
+  // does it at its start, when nothing is held yet.
   std::expected<void, std::string> attach(RouteTable& table);
   void detach(RouteTable& table);
   // `table` has moved in memory.
