@@ -128,6 +128,22 @@ Extensions extensions_of(const Json& request, const char* name) {
   }
   return all;
 }
+// A new group for the same members: the suite is that of the client unless another is named.
+ReInitProposal reinit_of(const Json& value, const Suite* suite) {
+  const uint64_t number = maybe_number(value, "suite").value_or(static_cast<uint64_t>(suite->id));
+  if (number > UINT16_MAX || find_suite(static_cast<uint16_t>(number)) == nullptr) {
+    bad_request("suite must be 1 to 7");
+  }
+  return {.group_id = bytes_of(value, "group_id"), .cipher_suite = static_cast<CipherSuite>(number),
+          .extensions = extensions_of(value, "extensions")};
+}
+ResumptionPskUsage usage_of(const Json& request) {
+  const std::string usage = text_of(request, "usage");
+  if (usage != "reinit" && usage != "branch") {
+    bad_request("usage must be reinit or branch");
+  }
+  return usage == "reinit" ? ResumptionPskUsage::kReInit : ResumptionPskUsage::kBranch;
+}
 uint64_t now_of(const Json& request) {
   return maybe_number(request, "now").value_or(static_cast<uint64_t>(std::time(nullptr)));
 }
@@ -188,6 +204,7 @@ const std::map<std::string, Client::Verb>& Client::verbs() {
       {"join", &Client::join},                 {"external_join", &Client::external_join},
       {"add", &Client::add},                   {"update", &Client::update},
       {"remove", &Client::remove},             {"propose_psk", &Client::propose_psk},
+      {"propose_resumption_psk", &Client::propose_resumption_psk}, {"propose_reinit", &Client::propose_reinit},
       {"propose_extensions", &Client::propose_extensions}, {"commit", &Client::commit},
       {"accept", &Client::accept},             {"refuse", &Client::refuse},
       {"process", &Client::process},           {"protect", &Client::protect},
@@ -248,6 +265,12 @@ Json Client::identity(const Json& request) {
   for (const uint32_t type : number_list(request, "extension_types")) {
     extension_types_.push_back(static_cast<ExtensionType>(type));
   }
+  credential_types_ = {CredentialType::kBasic};
+  for (const uint32_t type : number_list(request, "credential_types")) {
+    if (static_cast<CredentialType>(type) != CredentialType::kBasic) {
+      credential_types_.push_back(static_cast<CredentialType>(type));
+    }
+  }
   packages_.clear();
   return {{"signature_key", to_hex(signer_.public_key())}};
 }
@@ -259,7 +282,7 @@ void Client::need_identity() const {
 }
 
 LeafOptions Client::leaf_options() const {
-  LeafOptions options{basic_credential(name_), simple_capabilities({suite_->id}), {}};
+  LeafOptions options{basic_credential(name_), simple_capabilities({suite_->id}, credential_types_), {}};
   options.capabilities.extensions = extension_types_;
   return options;
 }
@@ -294,6 +317,19 @@ Group& Client::group_of(const Json& request) {
   return found->second;
 }
 
+// The group that a new one continues or branches from.
+const Group* Client::predecessor_of(const Json& request) const {
+  const auto id = maybe_bytes(request, "predecessor");
+  if (!id) {
+    return nullptr;
+  }
+  const auto found = groups_.find(to_hex(*id));
+  if (found == groups_.end()) {
+    bad_request("no such predecessor");
+  }
+  return &found->second;
+}
+
 Json Client::keep(Group group) {
   const std::string id = to_hex(group.group_id());
   groups_.erase(id);
@@ -311,6 +347,9 @@ Json Client::create(const Json& request) {
   options.signer = &signer_;
   options.leaf = leaf_options();
   options.lifetime = lifetime_from(now_of(request), kLifetime_s);
+  if (const Group* predecessor = predecessor_of(request)) {
+    return keep(get(Group::create_successor(config_, *predecessor, usage_of(request), options)));
+  }
   return keep(get(Group::create(config_, options)));
 }
 
@@ -328,6 +367,7 @@ Json Client::join(const Json& request) {
   options.key_packages = packages;
   options.signer = &signer_;
   options.tree = tree ? std::optional<View>(*tree) : std::nullopt;
+  options.predecessor = predecessor_of(request);
   auto operation = get(Group::start_join(config_, options));
   while (!get(operation.step(SIZE_MAX))) {
   }
@@ -385,6 +425,21 @@ Json Client::propose_psk(const Json& request) {
   const MessageOptions options = message_options(request, authenticated_data);
   return {{"proposal", to_hex(get(group_of(request).propose_external_psk(bytes_of(request, "psk_id"), options)))}};
 }
+Json Client::propose_resumption_psk(const Json& request) {
+  Bytes authenticated_data;
+  const MessageOptions options = message_options(request, authenticated_data);
+  return {{"proposal", to_hex(get(group_of(request).propose_resumption_psk(number_of(request, "psk_epoch"), options)))}};
+}
+Json Client::propose_reinit(const Json& request) {
+  Bytes authenticated_data;
+  const MessageOptions options = message_options(request, authenticated_data);
+  Group& group = group_of(request);
+  const Json* reinit = find(request, "reinit");
+  if (reinit == nullptr || !reinit->is_object()) {
+    bad_request("reinit must be an object");
+  }
+  return {{"proposal", to_hex(get(group.propose_reinit(reinit_of(*reinit, &group.suite()), options)))}};
+}
 Json Client::propose_extensions(const Json& request) {
   Bytes authenticated_data;
   const MessageOptions options = message_options(request, authenticated_data);
@@ -405,6 +460,15 @@ Json Client::commit(const Json& request) {
   options.external_psks = bytes_list(request, "psks");
   if (find(request, "extensions") != nullptr) {
     options.extensions = extensions_of(request, "extensions");
+  }
+  for (const uint32_t epoch : number_list(request, "resumption_psks")) {
+    options.resumption_psks.push_back(epoch);
+  }
+  if (const Json* reinit = find(request, "reinit")) {
+    if (!reinit->is_object()) {
+      bad_request("reinit must be an object");
+    }
+    options.reinit = reinit_of(*reinit, &group.suite());
   }
   options.include_waiting = flag_of(request, "include_waiting", true);
   options.force_path = flag_of(request, "force_path", false);

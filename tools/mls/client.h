@@ -38,6 +38,8 @@ class Client {
   Json update(const Json& request);
   Json remove(const Json& request);
   Json propose_psk(const Json& request);
+  Json propose_resumption_psk(const Json& request);
+  Json propose_reinit(const Json& request);
   Json propose_extensions(const Json& request);
   Json commit(const Json& request);
   Json accept(const Json& request);
@@ -54,6 +56,7 @@ class Client {
   Json leave(const Json& request);
 
   Group& group_of(const Json& request);
+  const Group* predecessor_of(const Json& request) const;
   Json keep(Group group);
   LeafOptions leaf_options() const;
   void need_identity() const;
@@ -65,6 +68,7 @@ class Client {
   SignatureKey signer_;
   Bytes name_;
   std::vector<ExtensionType> extension_types_;
+  std::vector<CredentialType> credential_types_;
   std::vector<PrivateKeyPackage> packages_;
   std::map<std::string, Group> groups_;  // by group id in hex
 };
