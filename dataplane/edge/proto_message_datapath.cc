@@ -274,7 +274,8 @@ class MessageReader {
     if (!expect(whole, WireType::kLength)) {
       return false;
     }
-    const Piece in_place = m_.has_header ? Piece() : reader_.in_place(whole);
+    const bool may_be_plain = !m_.has_header && m_.run_count + kPlainHeaderRuns <= kMaxKeptRuns;
+    const Piece in_place = may_be_plain ? reader_.in_place(whole) : Piece();
     m_.has_header = true;
     if (!in_place.empty() && read_plain_header(in_place, reader_.readable_end(), whole.content.at, &m_)) {
       reader_.skip_content(whole);

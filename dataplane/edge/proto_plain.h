@@ -11,8 +11,12 @@ namespace slipway {
 // nothing is said about it. Never true for a session header of which a value does not fit a frame header.
 [[nodiscard]] bool read_plain(Piece bytes, UpstreamMessage* message);
 
+// Stretches that a header adds at most.
+inline constexpr std::size_t kPlainHeaderRuns = 5;
+
 // The same for a SLIM header alone, which lies in one piece and begins at offset `at` of the message; bytes behind it, up to
-// `readable_end`, may be touched. *message has had no header before; on false it is as it was.
+// `readable_end`, may be touched. *message has had no header before and has room for kPlainHeaderRuns;
+// on false it is as it was.
 [[nodiscard]] bool read_plain_header(Piece header, const std::byte* readable_end, std::uint32_t at, UpstreamMessage* message);
 
 }  // namespace slipway

@@ -177,7 +177,7 @@ class PlainReader {
   [[nodiscard]] Range range(const std::byte* from, const std::byte* to) const {
     return {base_ + static_cast<std::uint32_t>(from - begin_), static_cast<std::uint32_t>(to - from)};
   }
-  // At most one a level and fewer levels than there may be: always room.
+  // At most one a level; whoever calls has seen that there is room for all.
   void keep(KeptLevel level, const std::byte* from, const std::byte* to) {
     if (from != to) {
       m_.level_bytes[static_cast<std::size_t>(level)] = static_cast<std::uint32_t>(to - from);

@@ -180,6 +180,25 @@ TEST(ProtoMessage, NumbersAreCutToTheirWidthAsUpstreamCutsThem) {
   EXPECT_EQ(m.session_id, 0u);
 }
 
+TEST(ProtoMessage, AsManyStretchesAsThereMayBeAndOneMore) {
+  // Unknown fields of the message and empty publishes in turn; then a publish whose header keeps an identity.
+  const auto with_stretches = [](std::size_t stretches) {
+    Bytes bytes;
+    for (std::size_t i = 0; i < stretches; ++i) {
+      const Bytes part = from_hex("3801 1a00");
+      bytes.insert(bytes.end(), part.begin(), part.end());
+    }
+    const Bytes last = from_hex("1a11 0a0d 0a020a00 12020a00 1a0169 3008 1200");
+    bytes.insert(bytes.end(), last.begin(), last.end());
+    return bytes;
+  };
+  for (std::size_t stretches = kMaxKeptRuns - 7; stretches < kMaxKeptRuns; ++stretches) {
+    EXPECT_EQ(fault_of(with_stretches(stretches)), EdgeFault::kNone) << stretches;
+  }
+  EXPECT_EQ(fault_of(with_stretches(kMaxKeptRuns)), EdgeFault::kTooScattered);
+  EXPECT_EQ(fault_of(with_stretches(kMaxKeptRuns + 1)), EdgeFault::kTooScattered);
+}
+
 TEST(ProtoMessage, TheLimitOf4MiB) {
   // An acknowledgement with an unknown field of the size that is left.
   const auto with_size = [](std::size_t size) {
