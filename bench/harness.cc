@@ -82,8 +82,10 @@ Options parse_options(int argc, char** argv) {
       pairs = number(++i);
     } else if (word == "--block-ms") {
       block_ms = number(++i);
+    } else if (word == "--only" && i + 1 < argc) {
+      options.only = argv[++i];
     } else {
-      fmt::print(stderr, "unknown argument {}; known: --quick --json --busy --pairs N --block-ms N\n", word);
+      fmt::print(stderr, "unknown argument {}; known: --quick --json --busy --pairs N --block-ms N --only TEXT\n", word);
       std::exit(2);
     }
   }

@@ -21,9 +21,12 @@ struct Options {
   bool busy = false;              // keep disturbed pairs too, rated by thread CPU time: for machines that do other work
   std::uint32_t pairs = 20;       // kept pairs that a comparison wants
   std::uint32_t block_ms = 200;
+  std::string only;               // run comparisons whose name holds this text; empty: all
+
+  [[nodiscard]] bool wants(std::string_view name) const { return name.find(only) != std::string_view::npos; }
 };
 
-// Parses --quick, --json, --busy, --pairs N, --block-ms N; prints what is wrong and leaves with 2 on anything else.
+// Parses --quick, --json, --busy, --pairs N, --block-ms N, --only TEXT; prints what is wrong and leaves with 2 on anything else.
 // --quick asks for fewer and shorter blocks unless --pairs or --block-ms say otherwise.
 Options parse_options(int argc, char** argv);
 

@@ -21,10 +21,17 @@
 
 namespace slipway {
 
-// A 64-bit counter with one writer. Relaxed load and store compile to the plain moves of `x += n`.
+// A 64-bit counter with one writer: relaxed load and store.
 class Counter {
  public:
-  void add(std::uint64_t n) { value_.store(value_.load(std::memory_order_relaxed) + n, std::memory_order_relaxed); }
+  void add(std::uint64_t n) {
+#if defined(__x86_64__) && !defined(__SANITIZE_THREAD__)
+    // The same as one instruction, which compilers do not make of it. An aligned 64-bit store is never seen in part.
+    asm("addq %1, %0" : "+m"(value_) : "er"(n) : "cc");
+#else
+    value_.store(value_.load(std::memory_order_relaxed) + n, std::memory_order_relaxed);
+#endif
+  }
   void set(std::uint64_t n) { value_.store(n, std::memory_order_relaxed); }
   void raise_to(std::uint64_t n) {
     if (n > get()) {

@@ -52,8 +52,7 @@ void ethernet_receive(const EthernetPort& port, const EthernetReceiver& receiver
 // A worker's numbering of what it sends on datagram links; one for all its ports.
 struct DatagramSender {
   std::uint8_t worker = 0;          // Shim::sending_worker
-  std::uint64_t counter = 0;
-  std::uint16_t frame_number = 0;
+  std::uint64_t counter = 0;        // a frame's number is the low 16 bits of its first packet's
 };
 
 // The most packets that one frame is cut into.

@@ -183,7 +183,7 @@ std::uint32_t ethernet_send(const EthernetPort& port, const LinkRecord& link, Da
                 .link = link,
                 .flow = flow_hash(data_of(frame)),
                 .total_bytes = frame->pkt_len,
-                .frame_number = ++sender.frame_number};
+                .frame_number = static_cast<std::uint16_t>(sender.counter + 1)};
   if (cut.total_bytes + kShimBytes > link.datagram_bytes) {
     return cut_frame(cut, sender, frame, pool, out);
   }

@@ -2,6 +2,7 @@
 // Writes the headers of one packet from a link's template: lengths, source port, flow label. Checksums are left
 // zero for the caller, who knows what the device does.
 
+#include <bit>
 #include <cstring>
 
 #include "base/link.h"
@@ -10,7 +11,11 @@
 namespace slipway {
 
 // UDP source ports that carry entropy: the dynamic range of RFC 6335, so that none is a known service.
-[[nodiscard]] constexpr std::uint16_t entropy_port(std::uint32_t flow) { return static_cast<std::uint16_t>(0xC000 | (flow & 0x3FFF)); }
+// On the wire it is the low half of the flow, byte for byte, with these bits.
+inline constexpr std::uint32_t kEntropyPortWire = 0x00C0;
+[[nodiscard]] constexpr std::uint16_t entropy_port(std::uint32_t flow) {
+  return std::byteswap(static_cast<std::uint16_t>(flow | kEntropyPortWire));
+}
 
 // `at` has outer.length bytes before the UDP payload of payload_bytes.
 inline void write_outer(std::byte* at, const OuterTemplate& outer, std::uint16_t source_port, std::uint32_t flow,

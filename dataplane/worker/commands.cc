@@ -47,8 +47,7 @@ void set_header(WorkerCore& w, const LinkRecord& record) {
     w.headers[record.index] = {};
     return;
   }
-  w.headers[record.index] = make_fast_header(*w.ports[slot]->ethernet, record);
-  w.headers[record.index].slot = slot;
+  w.headers[record.index] = make_fast_header(*w.ports[slot]->ethernet, record, slot);
 }
 
 // Nothing of a removed link stays here. Its owner says so when the link has no socket; a socket's engine says it

@@ -11,24 +11,30 @@ namespace slipway {
 // The publishes of a burst, in order of arrival: in order, with hops left, one hop taken.
 struct Publishes {
   std::uint32_t count = 0;
-  bool bare = false;  // FrameMeta and the length before the frame are not written yet (fast_receive_bare)
-  std::array<rte_mbuf*, kMaxBurst> frame;
+  bool packets = false;  // the mbufs are plain packets still (FastCheck), not frames: open_packet makes one of it
+  std::array<rte_mbuf*, kMaxBurst> mbuf;
   std::array<const std::byte*, kMaxBurst> destination;  // of the frame's bytes
   std::array<LinkIndex, kMaxBurst> in_link;
   std::array<std::uint32_t, kMaxBurst> bytes;  // of the frame
+  std::array<LinkIndex, kMaxBurst> to;         // the one receiver; kNoLink: all, or nobody
+
+  [[nodiscard]] std::byte* frame(std::uint32_t i) const { return const_cast<std::byte*>(destination[i]) - frame_offset::kDestination; }
 };
 
-// Whether a header is that of a publish in order, with hops left, by three loads. What it refuses is looked at again
+// Whether a header is that of a publish in order, with hops left, by two loads. What it refuses is looked at again
 // by punt_or_drop, which names the fault.
 [[nodiscard]] inline bool plain_publish(const std::byte* f) {
-  constexpr std::uint32_t kVersionAndKind = kFrameVersion | static_cast<std::uint32_t>(FrameKind::kPublish) << 8;
+  // Version, kind, hop limit, session type as one number: version and kind are given, the hop limit is above 1.
+  constexpr std::uint32_t kLeast = std::uint32_t{kFrameVersion} << 24 | static_cast<std::uint32_t>(FrameKind::kPublish) << 16 | 2u << 8;
   // Bytes 96 to 103: message type, spare, flags, spare.
+  constexpr std::uint64_t kErrors = std::uint64_t{frame_flag::kErrorFalse | frame_flag::kErrorTrue} << 16;
   constexpr std::uint64_t kMustBeZero = 0xFFFFFFFF'0000FF00u | std::uint64_t{0xFFFF & ~frame_flag::kKnown} << 16;
-  constexpr std::uint64_t kBothErrors = std::uint64_t{frame_flag::kErrorFalse | frame_flag::kErrorTrue} << 16;
-  const auto begin = load_le<std::uint32_t>(f);
+  const std::uint32_t begin = std::byteswap(load_le<std::uint32_t>(f));
   const auto end = load_le<std::uint64_t>(f + frame_offset::kSessionMessageType);
-  return (begin & 0xFFFF) == kVersionAndKind && (begin >> 16 & 0xFF) > 1 && (end & kMustBeZero) == 0 &&
-         (end & kBothErrors) != kBothErrors;
+  if (begin - kLeast > (kLeast | 0xFFFF) - kLeast) {
+    return false;
+  }
+  return (end & (kMustBeZero | kErrors)) == 0 || ((end & kMustBeZero) == 0 && (end & kErrors) != kErrors);
 }
 
 // A link that is closing is still read to its end; nothing is sent to it.

@@ -104,7 +104,6 @@ void send_up(WorkerCore& w, LinkIndex to, const LinkHot& link, rte_mbuf* frame) 
 // Not everything was taken: whole copies before the cut were sent, the others are dropped, each with all its packets.
 [[gnu::noinline]] void drop_unsent(WorkerCore& w, PortSlot& slot, std::uint32_t sent) {
   const DropReason reason = slot.port->state().carrier.load(std::memory_order_relaxed) ? DropReason::kTxFull : DropReason::kPortDown;
-  rte_pktmbuf_free_bulk(slot.packet.data() + sent, slot.packets - sent);
   std::uint32_t end = 0;
   for (std::uint32_t i = 0; i < slot.copies; ++i) {
     const TxCopy& copy = slot.copy[i];
@@ -112,14 +111,17 @@ void send_up(WorkerCore& w, LinkIndex to, const LinkHot& link, rte_mbuf* frame) 
     if (end <= sent || copy.link == kNoLink) {
       continue;
     }
+    // Its last packet is ours still, and every packet's shim says how long the frame is.
+    const std::uint32_t frame_bytes = load_shim(data_of(slot.packet[end - 1]) + w.records[copy.link].outer.length).total_bytes;
     count_dropped_copy(w, copy.link, reason);
     LinkCounters& counters = w.link_counters[copy.link];
     counters.frames_sent.add(std::uint64_t{0} - 1);
-    counters.bytes_sent.add(std::uint64_t{0} - copy.frame_bytes);
+    counters.bytes_sent.add(std::uint64_t{0} - frame_bytes);
     ++slot.strays;  // not sent: neither is it counted
-    slot.frame_bytes -= copy.frame_bytes;
+    slot.frame_bytes -= frame_bytes;
     slot.fragments -= copy.packets > 1 ? copy.packets : 0;
   }
+  rte_pktmbuf_free_bulk(slot.packet.data() + sent, slot.packets - sent);
 }
 
 }  // namespace
@@ -153,7 +155,7 @@ void send_packet(WorkerCore& w, PortSlot& slot, rte_mbuf* packet) {
     flush_port(w, slot);
   }
   slot.packet[slot.packets++] = packet;
-  slot.copy[slot.copies++] = {kNoLink, 1, 0};
+  slot.copy[slot.copies++] = {kNoLink, 1};
   ++slot.strays;
 }
 

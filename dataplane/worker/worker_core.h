@@ -129,9 +129,8 @@ struct NodeShared {
 struct TxCopy {
   std::uint16_t link;         // kNoLink: a packet that is no frame (answers, injected packets)
   std::uint16_t packets;
-  std::uint32_t frame_bytes;
 };
-static_assert(sizeof(TxCopy) == 8 && offsetof(TxCopy, packets) == 2 && offsetof(TxCopy, frame_bytes) == 4 && kMaxLinks <= 1u << 16 && kMaxCutPackets < 1u << 16);
+static_assert(kMaxLinks <= 1u << 16 && kMaxCutPackets < 1u << 16);
 inline constexpr std::uint32_t kTxBufferPackets = 64 + kMaxCutPackets;
 
 // One DPDK port of a worker: its queues, and the packets that wait for the end of the burst.
@@ -224,8 +223,7 @@ static_assert(kMaxWorkers <= 32, "handoff_dirty has a bit for each worker");
 // Puts the packets of one copy, which lie behind those of the slot already, into its books.
 inline void note_copy(WorkerCore& w, PortSlot& slot, LinkIndex to, std::uint32_t frame_bytes, std::uint32_t packets) {
   slot.packets += packets;
-  // One store: link, packets and bytes as TxCopy has them.
-  store_le(&slot.copy[slot.copies++], std::uint64_t{to} | std::uint64_t{packets} << 16 | std::uint64_t{frame_bytes} << 32);
+  slot.copy[slot.copies++] = {static_cast<std::uint16_t>(to), static_cast<std::uint16_t>(packets)};
   slot.frame_bytes += frame_bytes;
   LinkCounters& counters = w.link_counters[to];
   counters.frames_sent.add(1);  // taken back if the port refuses it

@@ -39,7 +39,7 @@ struct Lane {
     records[kLink] = record;
     peers[kLink] = make_fast_peer(record);
     lane = make_fast_lane(port);
-    header = make_fast_header(port, record);
+    header = make_fast_header(port, record, 0);
   }
 
   EthernetPort port;
@@ -147,7 +147,7 @@ TEST_P(FastLaneTest, SendsTheSameBytes) {
     lane.port.tx_ipv4_checksum = (offloads & 1) != 0;
     lane.port.tx_udp_checksum = (offloads & 2) != 0;
     lane.set();
-    DatagramSender one{.worker = 2, .counter = 41, .frame_number = 65'530};
+    DatagramSender one{.worker = 2, .counter = 65'430};
     DatagramSender other = one;
     FastSequence sequence(one);
     for (std::uint32_t i = 0; i < 200; ++i) {
@@ -168,7 +168,6 @@ TEST_P(FastLaneTest, SendsTheSameBytes) {
     }
     sequence.store(one);
     EXPECT_EQ(one.counter, other.counter);
-    EXPECT_EQ(one.frame_number, other.frame_number);
   }
 }
 
