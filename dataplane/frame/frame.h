@@ -133,10 +133,11 @@ void store_header(std::byte* frame, const FrameHeader& header);  // writes kFram
 // Entropy for RSS, ECMP and the UDP source port: equal for all frames of one source, destination and session.
 // CRC-32C, an instruction a word; the product spreads what a CRC keeps apart (it is linear) over the bits that are used.
 [[nodiscard]] [[gnu::target("sse4.2")]] inline std::uint32_t flow_hash(const std::byte* f) {
-  std::uint64_t h = frame_session_id(f);
+  std::uint64_t h = 0;
   for (const std::size_t at : {frame_offset::kDestination + 16, frame_offset::kDestination + 24, frame_offset::kSource + 16, frame_offset::kSource + 24}) {
     h = __builtin_ia32_crc32di(h, load_le<std::uint64_t>(f + at));
   }
+  h = __builtin_ia32_crc32si(static_cast<std::uint32_t>(h), frame_session_id(f));
   return static_cast<std::uint32_t>(h * 0x9E3779B97F4A7C15u >> 32);
 }
 
