@@ -56,6 +56,8 @@ Json to_json_value(const StatusRow& r) {
           {"links", {{"up", r.links_up}, {"greeting", r.links_greeting}, {"closing", r.links_closing}, {"stalled", r.links_stalled}, {"limit", r.links_limit}}},
           {"routes", r.routes},
           {"frames_in", r.frames_in},
+          {"injected", r.injected},
+          {"punted", r.punted},
           {"forwarded", r.forwarded},
           {"sent", r.sent},
           {"dropped", r.dropped},

@@ -41,7 +41,9 @@ struct StatusRow {
   std::uint32_t links_limit = 0;
   std::uint32_t routes = 0;      // subscriptions held
   std::uint64_t frames_in = 0;
-  std::uint64_t forwarded = 0;
+  std::uint64_t injected = 0;    // frames of the node's own: answers, keepalives
+  std::uint64_t punted = 0;      // to the control thread: subscriptions, keepalives
+  std::uint64_t forwarded = 0;   // its own included
   std::uint64_t sent = 0;
   std::uint64_t dropped = 0;     // frames and copies
   std::uint64_t held = 0;

@@ -42,6 +42,7 @@ struct NodeLink {
   bool we_dialed = false;
   bool entropy_ports = false;        // of the peer
   bool stalled = false;
+  bool left = false;                 // the peer ended it, in good order
   bool answered = false;             // our hello answer is on its way
   bool peer_ready = false;           // the other end has taken the link up too: it may be told of subscriptions
   // What is still to happen until the index is free again.

@@ -87,6 +87,7 @@ void Links::on_link_frame(LinkIndex index, std::uint32_t generation, std::span<c
     return;
   }
   if (const auto* bye = std::get_if<ByeBody>(&*body)) {
+    link->left = true;
     drop(*link, fmt::format("the peer said goodbye: {}", shown(bye->reason)), 0, now_ms);
     return;
   }

@@ -44,7 +44,9 @@ void Links::drop(NodeLink& link, const std::string& why, std::uint32_t drain_ms,
   }
   link.last_error = why;
   link.record.state = LinkState::kClosing;
-  sink_.log(was_up ? kInfo : kDebug, fmt::format("link {} ({} {}{}{}) closed: {}", link.record.index, link.transport, link.peer,
+  // Applications come and go; that a node goes, or that a link is broken, is news.
+  const bool news = was_up && (!link.left || link.record.link_class != LinkClass::kEdge);
+  sink_.log(news ? kInfo : kDebug, fmt::format("link {} ({} {}{}{}) closed: {}", link.record.index, link.transport, link.peer,
                                                  link.node_id.empty() ? "" : ", ", link.node_id, why));
   closed_.push_back({link.record.index, link.peer, link.node_id, why, now_ms});
   if (closed_.size() > kRecentLinks) {
@@ -79,6 +81,7 @@ void Links::on_closed(const LinkClosed& closed, std::uint64_t now_ms) {
   }
   link->closed = true;
   if (link->record.state != LinkState::kClosing) {
+    link->left = closed.reason == CloseReason::kPeerClosed;
     drop(*link, close_text(closed.reason, closed.error), 0, now_ms);
   } else {
     settle(*link);

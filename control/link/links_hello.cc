@@ -123,7 +123,8 @@ void Links::bring_up(NodeLink& link, std::uint64_t now_ms) {
   link.up_ms = link.heard_ms = link.spoke_ms = now_ms;
   --half_open_;
   sink_.post_link(link.record);
-  sink_.log(kDebug, fmt::format("link {} up: {} {} as {}", link.record.index, link.transport, link.peer, link.node_id));
+  sink_.log(link.record.link_class == LinkClass::kEdge ? kDebug : kInfo,
+            fmt::format("link {} up: {} {}, {}", link.record.index, link.transport, link.peer, link.node_id));
 }
 
 void Links::refuse(NodeLink& link, const std::string& why, std::uint64_t now_ms) {

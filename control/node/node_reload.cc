@@ -37,7 +37,7 @@ ReloadRow Node::reload() {
     row.ok = true;
     config_text_ = read_text(config_path_);
     ++counters_.reloads;
-    log_.info(fmt::format("configuration reloaded: {} changes{}", row.changed.size(),
+    log_.info(fmt::format("configuration reloaded: {} change{}{}", row.changed.size(), row.changed.size() == 1 ? "" : "s",
                           row.needs_restart.empty() ? "" : fmt::format("; a restart is needed for {}", fmt::join(row.needs_restart, ", "))));
   }
   notify_ready(row.ok ? "configuration reloaded" : "reload refused");
@@ -168,6 +168,7 @@ void Node::apply_lists(const NodeSettings& next, ReloadRow& row) {
     row.changed.push_back(fmt::format("no longer connects to `{}`", dialer->settings.name));
     remove_dialer(*dialer);
   }
+  std::erase_if(dialers_, [](const auto& d) { return d->removed; });
   for (auto at = listeners_.begin(); at != listeners_.end();) {
     if (std::ranges::find(next.listen, (*at)->settings) == next.listen.end()) {
       row.changed.push_back(fmt::format("no longer listens on {}", (*at)->settings.address.text()));

@@ -85,6 +85,8 @@ StatusRow Node::status() {
   for (std::size_t i = 0; i < workers_->size(); ++i) {
     const auto& c = (*workers_)[i].counters();
     row.frames_in += c.frames_in.get();
+    row.injected += c.injected.get();
+    row.punted += c.punted.get();
     row.forwarded += c.forwarded.get();
     row.sent += c.sent.get();
     row.dropped += c.dropped_frames.get() + c.dropped_copies.get();

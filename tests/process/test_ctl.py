@@ -225,8 +225,8 @@ def test_a_node_that_dies_and_returns(node):
     """kill -9 under load: over every transport clients reconnect and subscribe again by themselves."""
     ways = [f"tcp://127.0.0.1:{node.port}", f"udp://127.0.0.1:{node.port}", f"unix://{node.folder}/native.sock"]
     subscribers = [node.subscriber("--node", way, f"test/ctl/survivor{i}", "--seconds", "120", "-n", "1") for i, way in enumerate(ways)]
-    load = [subprocess.Popen([CTL, "--node", way, "pub", "test/ctl/load", "x", "-n", "1000000", "--rate", "500"], stdout=subprocess.DEVNULL,
-                             stderr=subprocess.PIPE, text=True, env=node.environment) for way in ways]
+    load = [subprocess.Popen([CTL, "--node", way, "pub", "test/ctl/load", "x", "-n", "1000000", "--rate", "500", "--from", f"test/ctl/loader{i}"],
+                             stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, env=node.environment) for i, way in enumerate(ways)]
     until(lambda: node.json("status")["frames_in"] > 100, "there is traffic")
     node.process.send_signal(signal.SIGKILL)
     node.process.wait(PATIENCE)
@@ -237,8 +237,8 @@ def test_a_node_that_dies_and_returns(node):
         assert node.ctl("pub", name, "welcome back").returncode == 0
         out, _ = subscriber.communicate(timeout=PATIENCE)
         assert json.loads(out)["payload"] == "welcome back"
-    publishers = lambda: [link for link in node.json("links")["links"] if link["node_id"].startswith("slipwayctl/pub") and link["frames_in"] > 10]
-    until(lambda: len(publishers()) == len(load), "every publisher sends again")
+    wanted = {f"test/ctl/loader{i}" for i in range(len(load))}
+    until(lambda: wanted <= {link["node_id"] for link in node.json("links")["links"] if link["frames_in"] > 10}, "every publisher sends again")
     for process in load:
         assert process.poll() is None
         process.terminate()

@@ -85,8 +85,8 @@ std::string render_status(const std::string& json) {
       {"links", fmt::format("{} up, {} greeting, {} closing, {} stalled; at most {}", number(j, {"links", "up"}), number(j, {"links", "greeting"}),
                             number(j, {"links", "closing"}), number(j, {"links", "stalled"}), number(j, {"links", "limit"}))},
       {"subscriptions", counted(j, {"routes"})},
-      {"frames", fmt::format("{} in, {} forwarded, {} copies sent, {} dropped, {} held", counted(j, {"frames_in"}), counted(j, {"forwarded"}), counted(j, {"sent"}),
-                             counted(j, {"dropped"}), counted(j, {"held"}))},
+      {"frames", fmt::format("{} in and {} of its own: {} forwarded in {} copies, {} for the node itself, {} dropped, {} held", counted(j, {"frames_in"}), counted(j, {"injected"}),
+                             counted(j, {"forwarded"}), counted(j, {"sent"}), counted(j, {"punted"}), counted(j, {"dropped"}), counted(j, {"held"}))},
       {"buffer budget", fmt::format("{} of {}", bytes_text(number(j, {"budget", "used_bytes"})), bytes_text(number(j, {"budget", "limit_bytes"})))},
       {"huge pages", truth(j, {"huge_pages"}) ? "yes" : "no"},
   });

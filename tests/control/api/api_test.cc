@@ -124,7 +124,7 @@ TEST_F(ApiTest, StableFieldNames) {
   EXPECT_EQ(keys(json("GET", "/v1/version")), (std::set<std::string>{"name", "version", "dpdk", "frame_version"}));
   EXPECT_EQ(keys(json("GET", "/v1/status")),
             (std::set<std::string>{"node_id", "version", "state", "config", "log_level", "pid", "uptime_ms", "ready_ms", "workers", "ports", "links",
-                                   "routes", "frames_in", "forwarded", "sent", "dropped", "held", "budget", "huge_pages", "warnings"}));
+                                   "routes", "frames_in", "injected", "punted", "forwarded", "sent", "dropped", "held", "budget", "huge_pages", "warnings"}));
   EXPECT_EQ(keys(json("GET", "/v1/links")["links"][0]),
             (std::set<std::string>{"link", "id", "state", "class", "transport", "peer", "node_id", "version", "worker", "port", "name", "dialed",
                                    "stalled", "age_ms", "idle_ms", "round_trip_us", "subscriptions", "max_frame_bytes", "datagram_bytes",
