@@ -10,7 +10,7 @@
 
 namespace slipway {
 
-static_assert(std::has_single_bit(kMacMemoEntries));
+static_assert(std::has_single_bit(kMacMemoEntries), "a hash becomes a slot by its low bits");
 
 MacMemo::MacMemo() : entries_(std::make_unique_for_overwrite<Entry[]>(kMacMemoEntries)) {
   if (RAND_bytes(reinterpret_cast<unsigned char*>(secret_.data()), static_cast<int>(secret_.size())) != 1) {
@@ -31,13 +31,22 @@ MacMemo::Found MacMemo::find(std::uint64_t link, std::span<const std::byte> head
   if (header.size() > kMacMemoHeaderBytes) {
     return {};
   }
-  const std::uint64_t hash = XXH3_64bits_withSecret(header.data(), header.size(), secret_.data(), secret_.size());
-  Entry& entry = entries_[(hash ^ link * 0x9E3779B97F4A7C15u) % kMacMemoEntries];
-  if (entry.hash == hash && entry.link == link && entry.size == header.size() &&
+  // The link is part of it: the same header goes to many links in a fan-out.
+  const std::uint64_t hash =
+      XXH3_64bits_withSecret(header.data(), header.size(), secret_.data(), secret_.size()) ^ link * 0x9E3779B97F4A7C15u;
+  const std::size_t slot = hash % kMacMemoEntries;
+  Entry& entry = entries_[slot];
+  if (hashes_[slot] == hash && entry.link == link && entry.size == header.size() &&
       std::memcmp(entry.header.data(), header.data(), header.size()) == 0) {
     return {entry.mac.data(), true};
   }
-  entry.hash = hash;
+  std::uint32_t& seen = seen_[hash % kSeen];
+  const auto tag = static_cast<std::uint32_t>(hash >> 32);
+  if (seen != tag) {
+    seen = tag;
+    return {};
+  }
+  hashes_[slot] = hash;
   entry.link = link;
   entry.size = static_cast<std::uint32_t>(header.size());
   std::memcpy(entry.header.data(), header.data(), header.size());

@@ -149,7 +149,7 @@ TEST(MacMemo, RemembersAHeaderOfALinkAndNothingElse) {
   const Parsed subscribe(golden::kSubscribe);
   std::array<std::byte, kHeaderMacBytes> expected;
   std::array<std::byte, kHeaderMacBytes> got;
-  for (int round = 0; round < 3; ++round) {
+  for (int round = 0; round < 4; ++round) {
     for (const HeaderMac* link : {&mac, &copy, &other}) {
       for (const Parsed* parsed : {&publish, &subscribe}) {
         link->compute(parsed->message, parsed->pieces, expected);
@@ -159,14 +159,19 @@ TEST(MacMemo, RemembersAHeaderOfALinkAndNothingElse) {
     }
   }
   const std::array<std::byte, 4> header{};
-  EXPECT_FALSE(memo.find(77, header).hit);
+  EXPECT_EQ(memo.find(77, header).mac, nullptr);  // once: not kept
+  const auto second = memo.find(77, header);
+  EXPECT_FALSE(second.hit);
+  EXPECT_NE(second.mac, nullptr);
   EXPECT_TRUE(memo.find(77, header).hit);
   EXPECT_FALSE(memo.find(78, header).hit);
   EXPECT_FALSE(memo.find(77, std::span(header).first(3)).hit);
   const std::vector<std::byte> longest(kMacMemoHeaderBytes);
-  EXPECT_NE(memo.find(77, longest).mac, nullptr);
   const std::vector<std::byte> longer(kMacMemoHeaderBytes + 1);
-  EXPECT_EQ(memo.find(77, longer).mac, nullptr);
+  for (int round = 0; round < 3; ++round) {
+    EXPECT_EQ(memo.find(77, longest).hit, round == 2);
+    EXPECT_EQ(memo.find(77, longer).mac, nullptr);
+  }
 }
 
 TEST(MacMemo, AChangedFieldIsNeverTakenForTheOneBefore) {
@@ -174,11 +179,13 @@ TEST(MacMemo, AChangedFieldIsNeverTakenForTheOneBefore) {
   MacMemo memo;
   const MacRules rules{.mac = &mac, .memo = &memo};
   Parsed parsed(golden::kPublish);
-  EXPECT_EQ(check_mac(parsed.message, parsed.pieces, rules), EdgeFault::kNone);
-  EXPECT_EQ(check_mac(parsed.message, parsed.pieces, rules), EdgeFault::kNone);
+  for (int round = 0; round < 3; ++round) {
+    EXPECT_EQ(check_mac(parsed.message, parsed.pieces, rules), EdgeFault::kNone);
+  }
   parsed.message.ttl = 7;
-  EXPECT_EQ(check_mac(parsed.message, parsed.pieces, rules), EdgeFault::kMacWrong);
-  EXPECT_EQ(check_mac(parsed.message, parsed.pieces, rules), EdgeFault::kMacWrong);
+  for (int round = 0; round < 3; ++round) {
+    EXPECT_EQ(check_mac(parsed.message, parsed.pieces, rules), EdgeFault::kMacWrong);
+  }
 }
 
 TEST(MacMemo, MoreHeadersThanItHolds) {
@@ -187,8 +194,8 @@ TEST(MacMemo, MoreHeadersThanItHolds) {
   Parsed parsed(golden::kPublish);
   std::array<std::byte, kHeaderMacBytes> expected;
   std::array<std::byte, kHeaderMacBytes> got;
-  for (std::uint32_t i = 0; i < 4 * kMacMemoEntries; ++i) {
-    parsed.message.fanout = i % (2 * kMacMemoEntries);
+  for (std::uint32_t i = 0; i < 8 * kMacMemoEntries; ++i) {
+    parsed.message.fanout = i / 3 % (2 * kMacMemoEntries);
     mac.compute(parsed.message, parsed.pieces, expected);
     mac.compute(parsed.message, parsed.pieces, got, &memo);
     ASSERT_EQ(got, expected);
