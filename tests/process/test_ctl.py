@@ -225,7 +225,7 @@ def test_a_node_that_dies_and_returns(node):
     """kill -9 under load: over every transport clients reconnect and subscribe again by themselves."""
     ways = [f"tcp://127.0.0.1:{node.port}", f"udp://127.0.0.1:{node.port}", f"unix://{node.folder}/native.sock"]
     subscribers = [node.subscriber("--node", way, f"test/ctl/survivor{i}", "--seconds", "120", "-n", "1") for i, way in enumerate(ways)]
-    load = [subprocess.Popen([CTL, "--node", way, "pub", "test/ctl/load", "x", "-n", "1000000", "--rate", "500", "--from", f"test/ctl/loader{i}"],
+    load = [subprocess.Popen([CTL, "--timeout", "60", "--node", way, "pub", "test/ctl/load", "x", "-n", "1000000", "--rate", "500", "--from", f"test/ctl/loader{i}"],
                              stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, env=node.environment) for i, way in enumerate(ways)]
     until(lambda: node.json("status")["frames_in"] > 100, "there is traffic")
     node.process.send_signal(signal.SIGKILL)
