@@ -74,6 +74,7 @@ inline constexpr std::uint32_t kMaxGrpcMessageBytes = 4u << 20;        // upstre
 inline constexpr std::uint32_t kMaxWebSocketMessageBytes = 64u << 20;  // upstream's
 inline constexpr std::uint32_t kMaxEdgeStreams = 100;          // open at once on one HTTP/2 connection
 inline constexpr std::uint32_t kMaxEdgeHeaderBytes = 16u << 10;  // of one request, as HTTP/2 counts them
+inline constexpr std::size_t kEdgeCopyBytes = 1'024;           // messages up to this are copied on their way out
 inline constexpr std::size_t kEdgeOutputBytes = 256u << 10;    // framed and not yet sent, of one connection
 inline constexpr std::size_t kEdgeOutputSegments = kMaxGather; // ... and in so many pieces
 inline constexpr std::uint32_t kEdgeControlBurst = 2'000;      // control frames that a peer may send at once

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cstddef>
 #include <cstdint>
+#include <cstring>
 #include <span>
 
 namespace slipway {
@@ -31,8 +32,10 @@ GrpcDeframeFault grpc_deframe(GrpcDeframer& state, std::span<const std::byte> in
     bool first = false;
     if (!state.begun) {
       const std::size_t taken = std::min<std::size_t>(in.size(), kGrpcPrefixBytes - state.prefix_bytes);
-      for (std::size_t i = 0; i < taken; ++i) {
-        state.prefix[state.prefix_bytes + i] = static_cast<std::uint8_t>(in[i]);
+      if (taken == kGrpcPrefixBytes) {
+        std::memcpy(state.prefix, in.data(), kGrpcPrefixBytes);
+      } else {
+        std::memcpy(state.prefix + state.prefix_bytes, in.data(), taken);
       }
       state.prefix_bytes = static_cast<std::uint8_t>(state.prefix_bytes + taken);
       prefixes += taken;

@@ -23,6 +23,7 @@ constexpr std::size_t kShortPieceBytes = 128;
 
 void H2Session::feed(std::span<const std::byte> bytes, TransportTime now) {
   now_ = now;
+  ended_heads_.clear();
   if (preface_seen_ < kPreface.size() && config_.role == TransportRole::kServer) {
     const std::size_t check = std::min(bytes.size(), kPreface.size() - preface_seen_);
     if (is_stranger_ || std::memcmp(bytes.data(), kPreface.data() + preface_seen_, check) != 0) {
@@ -107,12 +108,13 @@ void H2Session::on_data(Stream& stream, std::span<const std::byte> bytes) {
   std::size_t delivered = 0;
   const auto fault = grpc_deframe(stream.deframer, bytes, config_.max_message_bytes, prefixes,
                                   [&](std::span<const std::byte> part, bool begin, bool end) {
-                                    TransportEvent e = event(TransportEventKind::kMessage, stream.id);
-                                    e.begin = begin;
-                                    e.end = end;
-                                    e.message_bytes = stream.deframer.message_bytes;
-                                    e.bytes = part;
-                                    events_.push_back(e);
+                                    events_.push_back({.kind = TransportEventKind::kMessage,
+                                                       .begin = begin,
+                                                       .end = end,
+                                                       .stream = stream.id,
+                                                       .message_bytes = stream.deframer.message_bytes,
+                                                       .connection = connection_,
+                                                       .bytes = part});
                                     delivered += part.size();
                                     counters_.messages_in += end ? 1 : 0;
                                   });
@@ -139,6 +141,32 @@ void H2Session::release(std::int32_t stream, std::size_t bytes) {
   nghttp2_session_consume(session_, stream, bytes);
 }
 
+// The prefix and the pieces: into one place if they are short and it is there, else copied and referenced one by one.
+bool H2Session::append_message(OutputQueue& queue, std::span<const iovec> pieces, std::size_t total, bool copied, std::uint64_t token) {
+  const std::byte prefix[kGrpcPrefixBytes] = {std::byte{0}, static_cast<std::byte>(total >> 24), static_cast<std::byte>(total >> 16),
+                                              static_cast<std::byte>(total >> 8), static_cast<std::byte>(total)};
+  if (copied) {
+    if (std::byte* to = queue.append_room(sizeof(prefix) + total); to != nullptr) {
+      std::memcpy(to, prefix, sizeof(prefix));
+      to += sizeof(prefix);
+      for (const iovec& piece : pieces) {
+        std::memcpy(to, piece.iov_base, piece.iov_len);
+        to += piece.iov_len;
+      }
+      return true;
+    }
+  }
+  bool done = queue.append_copy(prefix);
+  for (std::size_t left = total; const iovec& piece : pieces) {
+    const std::span bytes{static_cast<const std::byte*>(piece.iov_base), piece.iov_len};
+    left -= bytes.size();
+    if (!bytes.empty() && done) {
+      done = copied || (bytes.size() <= kShortPieceBytes && left != 0) ? queue.append_copy(bytes) : queue.append_borrowed(bytes, left == 0, token);
+    }
+  }
+  return done;
+}
+
 WriteResult H2Session::write_message(std::int32_t id, std::span<const iovec> pieces, std::uint64_t token) {
   Stream* stream = find(id);
   if (stream == nullptr || stream->ended || stream->finish || failed()) {
@@ -152,21 +180,9 @@ WriteResult H2Session::write_message(std::int32_t id, std::span<const iovec> pie
     ++counters_.refused_too_large;
     return WriteResult::kTooLarge;
   }
-  const std::byte prefix[kGrpcPrefixBytes] = {std::byte{0}, static_cast<std::byte>(total >> 24), static_cast<std::byte>(total >> 16),
-                                              static_cast<std::byte>(total >> 8), static_cast<std::byte>(total)};
   const std::size_t before = stream->queue.bytes();
-  bool done = stream->queue.append_copy(prefix);
-  bool copied = total <= kCopyBytes;
-  for (std::size_t left = total; const iovec& piece : pieces) {
-    const std::span bytes{static_cast<const std::byte*>(piece.iov_base), piece.iov_len};
-    left -= bytes.size();
-    if (bytes.empty()) {
-      continue;
-    }
-    done = done && (copied || (bytes.size() <= kShortPieceBytes && left != 0)
-                        ? stream->queue.append_copy(bytes)
-                        : stream->queue.append_borrowed(bytes, left == 0, token));
-  }
+  const bool copied = total <= kEdgeCopyBytes;
+  const bool done = append_message(stream->queue, pieces, total, copied, token);
   queued_bytes_ += stream->queue.bytes() - before;
   if (!done) {
     discard_queue(*stream);

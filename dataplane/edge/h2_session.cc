@@ -169,15 +169,9 @@ void H2Session::finish_stream(std::int32_t id, int grpc_status, std::string_view
   stream->finish_message = grpc_message_encode(message);
   stream->reset_after = true;
   if (config_.role == TransportRole::kClient) {
-    if (!flush) {
-      discard_queue(*stream);
-      nghttp2_submit_rst_stream(session_, NGHTTP2_FLAG_NONE, id, NGHTTP2_CANCEL);
-    } else if (stream->deferred) {
+    if (stream->deferred) {  // half-close: the server's messages and its status still come
       stream->deferred = false;
       nghttp2_session_resume_data(session_, id);
-    }
-    if (fault != TransportFault::kNone) {
-      report_closed(*stream, fault);
     }
     return;
   }
@@ -200,8 +194,11 @@ void H2Session::reset_stream(std::int32_t id) {
 }
 
 const StreamHead* H2Session::head(std::int32_t id) const {
-  const Stream* stream = find(id);
-  return stream == nullptr ? nullptr : stream->head.get();
+  if (const Stream* stream = find(id); stream != nullptr) {
+    return stream->head.get();
+  }
+  const auto ended = std::find_if(ended_heads_.begin(), ended_heads_.end(), [id](const auto& one) { return one.first == id; });
+  return ended == ended_heads_.end() ? nullptr : ended->second.get();
 }
 
 std::size_t H2Session::pending_bytes(std::int32_t id) const {
@@ -246,6 +243,9 @@ int H2Session::Callbacks::on_stream_close(nghttp2_session*, std::int32_t id, std
     session.report_closed(*stream, stream->head->grpc_status == 0 ? TransportFault::kNone : TransportFault::kPeerStatus);
   } else {
     session.report_closed(*stream, error == NGHTTP2_NO_ERROR ? TransportFault::kNone : TransportFault::kPeerReset);
+  }
+  if (stream->head != nullptr && stream->head->grpc_status >= 0) {
+    session.ended_heads_.emplace_back(id, std::move(stream->head));  // bounded by the streams that were open
   }
   session.drop_stream(stream);
   return 0;

@@ -13,6 +13,7 @@
 #include <span>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "edge/grpc_deframe_datapath.h"
@@ -99,6 +100,8 @@ class H2Session {
   bool accept(Stream& stream);
   void refuse(Stream& stream, int http_status, int grpc_status, std::string_view message, TransportFault fault,
               std::string_view challenge);
+  [[nodiscard]] static bool append_message(OutputQueue& queue, std::span<const iovec> pieces, std::size_t total, bool copied,
+                                           std::uint64_t token);
   void on_data(Stream& stream, std::span<const std::byte> bytes);
   void on_peer_end(Stream& stream);
   void report_closed(Stream& stream, TransportFault fault);
@@ -126,6 +129,7 @@ class H2Session {
   std::uint64_t connection_;
   nghttp2_session* session_ = nullptr;
   Stream* streams_ = nullptr;  // all, newest first
+  std::vector<std::pair<std::int32_t, std::unique_ptr<StreamHead>>> ended_heads_;  // of streams that ended since feed() began
   std::size_t open_streams_ = 0;
   std::size_t all_streams_ = 0;
   std::size_t queued_bytes_ = 0;

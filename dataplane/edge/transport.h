@@ -82,7 +82,8 @@ class Transport {
   // --- streams --------------------------------------------------------------------------------------
   // Client: opens the method; kStreamOpen or kStreamClosed follows. Below 0: not now. WebSocket: opens by itself.
   std::int32_t open_stream();
-  // What the peer said at the opening; nullptr: no such stream.
+  // What the peer said at the opening, and of a stream that it ended, with a status, how: until the next feed().
+  // nullptr: no such stream.
   [[nodiscard]] const StreamHead* head(std::int32_t stream) const;
   // Server: what is queued is sent, then the status. Client: half-close. WebSocket: close frame.
   void finish_stream(std::int32_t stream, int grpc_status, std::string_view message);

@@ -91,6 +91,8 @@ class OutputQueue {
   [[nodiscard]] std::size_t segments() const { return segments_; }
   [[nodiscard]] bool empty() const { return segments_ == 0; }
 
+  // Room for `bytes` bytes in one place at the end, to be written at once; nullptr: none in one place, or no memory.
+  [[nodiscard]] std::byte* append_room(std::size_t bytes);
   // False: no memory; what was appended before stays.
   [[nodiscard]] bool append_copy(std::span<const std::byte> bytes);
   [[nodiscard]] bool append_borrowed(std::span<const std::byte> bytes, bool last, std::uint64_t token);
@@ -123,6 +125,7 @@ class OutputQueue {
 
   [[nodiscard]] Segment* push();
   void pop();
+  [[nodiscard]] bool extend_or_push(std::byte* to, std::size_t bytes);
   void finish(const Segment& segment) {
     if (segment.kind == Segment::kChunk) {
       store_.unref(segment.chunk);

@@ -66,27 +66,37 @@ void OutputQueue::pop() {
   }
 }
 
+// The bytes at `to`, the next of the chunk being filled: as part of the last segment if they follow it.
+bool OutputQueue::extend_or_push(std::byte* to, std::size_t bytes) {
+  Segment* last = segments_ == 0 ? nullptr : &tail_->segment[end_ - 1];
+  if (last != nullptr && last->kind == Segment::kChunk && last->chunk == store_.filling() && last->data + last->bytes == to) {
+    store_.extend(bytes);
+    last->bytes += static_cast<std::uint32_t>(bytes);
+  } else {
+    Segment* segment = push();
+    if (segment == nullptr) {
+      return false;
+    }
+    *segment = {.data = to, .bytes = static_cast<std::uint32_t>(bytes), .kind = Segment::kChunk, .chunk = store_.keep(bytes)};
+  }
+  bytes_ += bytes;
+  return true;
+}
+
+std::byte* OutputQueue::append_room(std::size_t bytes) {
+  std::size_t got = 0;
+  std::byte* to = store_.room(bytes, got);
+  return to != nullptr && got == bytes && extend_or_push(to, bytes) ? to : nullptr;
+}
+
 bool OutputQueue::append_copy(std::span<const std::byte> bytes) {
   while (!bytes.empty()) {
     std::size_t got = 0;
     std::byte* to = store_.room(bytes.size(), got);
-    if (to == nullptr) {
+    if (to == nullptr || !extend_or_push(to, got)) {
       return false;
     }
-    Segment* last = segments_ == 0 ? nullptr : &tail_->segment[end_ - 1];
-    if (last != nullptr && last->kind == Segment::kChunk && last->chunk == store_.filling() &&
-        last->data + last->bytes == to) {
-      store_.extend(got);
-      last->bytes += static_cast<std::uint32_t>(got);
-    } else {
-      Segment* segment = push();
-      if (segment == nullptr) {
-        return false;
-      }
-      *segment = {.data = to, .bytes = static_cast<std::uint32_t>(got), .kind = Segment::kChunk, .chunk = store_.keep(got)};
-    }
     std::memcpy(to, bytes.data(), got);
-    bytes_ += got;
     bytes = bytes.subspan(got);
   }
   return true;

@@ -291,7 +291,7 @@ WriteResult WsSession::write_message(std::span<const iovec> pieces, std::uint64_
     return WriteResult::kTooLarge;
   }
   const bool masked = config_.role == TransportRole::kClient;
-  const bool copied = masked || total <= kCopyBytes;
+  const bool copied = masked || total <= kEdgeCopyBytes;
   wslay_frame_iocb frame{};
   frame.fin = 1;
   frame.opcode = WSLAY_BINARY_FRAME;

@@ -3,7 +3,7 @@
 
   tests/fuzz/seeds.py mls-message FOLDER
 
-Targets: api, config, edge-message, mls-message, mls-structs, mls-tree-extension, mls-tree. The others find their way from nothing.
+Targets: api, config, edge-message, edge-transport, edge-websocket, mls-message, mls-structs, mls-tree-extension, mls-tree. The others find their way from nothing.
 """
 import hashlib
 import json
@@ -113,7 +113,61 @@ def edge_message_seeds():
     yield b"\x03\x00" + bytes(104) + bytes.fromhex("1a0e0a041a026d651a060a041202686922060a016b120176")
 
 
-SEEDS = {"api": api_seeds, "config": config_seeds, "edge-message": edge_message_seeds, "mls-message": message_seeds, "mls-structs": struct_seeds, "mls-tree-extension": tree_seeds,
+def edge_commands(role, *steps):
+    """The input format of edge_transport_fuzz.cc: a choice, then bytes to feed (in pieces) or commands of two bytes."""
+    out = bytes([role])
+    for step in steps:
+        if isinstance(step, tuple):
+            out += bytes(step)
+        else:
+            for at in range(0, len(step), 128):
+                piece = step[at:at + 128]
+                out += bytes([len(piece) - 1]) + piece
+    return out
+
+
+def http2_frame(kind, flags, stream, payload=b""):
+    return len(payload).to_bytes(3, "big") + bytes([kind, flags]) + stream.to_bytes(4, "big") + payload
+
+
+def edge_transport_seeds():
+    """A client's and a server's first bytes as captured, messages whole and cut, ends of streams, keepalive, floods."""
+    settings = bytes.fromhex("000018040000000000000200000000000400200000000500004000000600004000000004080000000000004f0001")[:33] + http2_frame(8, 0, 0, bytes.fromhex("004f0001"))
+    block = bytes.fromhex("8386418b089d5c0b8170dc69c7df0f04a36241a475d03a8abd761d275fb857be348f5d03a8bb8b677310ac6aacb55e9c75545a3f4082497f864d833505b11f5f8b1d75d0620d"
+                          "263d4c4d65647a8949ea311802e169773f")
+    start = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + settings + http2_frame(1, 4, 1, block)
+    message = b"\0" + (200).to_bytes(4, "big") + b"m" * 200
+    send, write, large, huge, release, finish, reset, time = ((0xF0, 255), (0xF1, 90), (0xF2, 50), (0xF3, 128), (0xF4, 0), (0xF5, 7), (0xF6, 0), (0xFB, 125))
+    yield edge_commands(0, start, send, http2_frame(0, 0, 1, message * 3), release, write, large, send, finish, send)
+    yield edge_commands(0, start, http2_frame(0, 8, 1, b"\3" + message + b"\0\0\0"), http2_frame(0, 1, 1, message[:50]), send)
+    yield edge_commands(0, start, http2_frame(1, 4, 3, block), huge, send, reset, send, time, send, time, send)
+    yield edge_commands(0, start, http2_frame(6, 0, 0, b"12345678") * 9, http2_frame(4, 0, 0), http2_frame(3, 0, 1, b"\0\0\0\x08"), http2_frame(7, 0, 0, bytes(8)), send)
+    yield edge_commands(0, b"GET / HTTP/1.1\r\nHost: x\r\n\r\n", send)
+    answer = http2_frame(4, 0, 0, bytes.fromhex("000400100000000500400000000600004000")) + http2_frame(4, 1, 0) + http2_frame(8, 0, 0, bytes.fromhex("000f0001"))
+    headers = http2_frame(1, 4, 1, bytes.fromhex("885f8b1d75d0620d263d4c4d6564"))
+    trailers = http2_frame(1, 5, 1, b"\x40\x0bgrpc-status\x017\x40\x0cgrpc-message\x05a%20b")
+    yield edge_commands(1, send, answer, headers, write, large, send, http2_frame(0, 0, 1, message * 2), release, trailers, send)
+    yield edge_commands(1, send, answer, http2_frame(1, 5, 1, b"\x48\x03401"), send, (0xF7, 0), send)
+    yield edge_commands(9, send, b"HTTP/1.1 200 OK\r\n\r\n", answer, headers, send)
+    yield edge_commands(5, send, bytes.fromhex("160303007a"), send)
+
+
+def edge_websocket_seeds():
+    request = (b"GET /?a=b HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n"
+               b"Sec-WebSocket-Version: 13\r\n\r\n")
+    key = b"\0\0\0\0"
+
+    def frame(first, payload):
+        return bytes([first, 0x80 | len(payload)]) + key + payload
+    send, write, large, finish, time = ((0xF0, 255), (0xF1, 90), (0xF2, 9), (0xF5, 0), (0xFB, 125))
+    yield edge_commands(2, request, send, frame(0x82, b"message"), write, large, send, finish, send, frame(0x88, b"\x03\xe8"))
+    yield edge_commands(2, request + frame(2, b"one") + frame(0x89, b"ping") + frame(0, b"two") + frame(0x80, b"") + frame(0x81, b"text"), send)
+    yield edge_commands(2, request, b"\x82\xfe\x01\x00" + key + b"p" * 256, time, send, time, send)
+    yield edge_commands(3, (0xFC, 0), b"\x82\x07message", b"\x02\x01a\x89\x01p\x80\x01b", write, large, send, finish, send, b"\x88\x02\x03\xe8")
+    yield edge_commands(3, send, b"HTTP/1.1 401 x\r\n\r\n", send)
+
+
+SEEDS = {"edge-transport": edge_transport_seeds, "edge-websocket": edge_websocket_seeds, "api": api_seeds, "config": config_seeds, "edge-message": edge_message_seeds, "mls-message": message_seeds, "mls-structs": struct_seeds, "mls-tree-extension": tree_seeds,
          "mls-tree": tree_seeds}
 
 

@@ -168,11 +168,11 @@ class PairTest : public testing::TestWithParam<std::size_t> {
 TEST_P(PairTest, MessagesOfAllSizesBothWays) {
   std::mt19937 random(11);
   std::vector<std::string> sent;
-  for (const std::size_t bytes : {0, 1, 64, 200, 511, 512, 513, 1000, 16'000, 16'384, 16'379, 16'380, 70'000}) {
+  for (const std::size_t bytes : {0, 1, 64, 200, 511, 512, 513, 1024, 1025, 1500, 16'000, 16'384, 16'379, 16'380, 70'000}) {
     for (const std::size_t pieces : {1, 3}) {
       sent.push_back(random_text(random, bytes));
       const WriteResult result = client.send(stream, sent.back(), pieces);
-      EXPECT_EQ(result, bytes <= kCopyBytes ? WriteResult::kCopied : WriteResult::kQueued);
+      EXPECT_EQ(result, bytes <= kEdgeCopyBytes ? WriteResult::kCopied : WriteResult::kQueued);
       ASSERT_NE(server.send(stream, sent.back(), pieces), WriteResult::kClosed);
     }
   }
@@ -195,6 +195,7 @@ TEST_P(PairTest, NodeEndsAStreamAfterWhatIsQueued) {
   EXPECT_EQ(client.messages, std::vector<std::string>{"last words"});
   ASSERT_EQ(client.closed.size(), 1u);
   EXPECT_EQ(client.closed[0].status, 7);
+  EXPECT_EQ(client.closed[0].message, "self-connection rejected: same node_id");
   EXPECT_EQ(client.closed[0].fault, TransportFault::kPeerStatus);
   EXPECT_EQ(client.transport->open_streams(), 0u);
   EXPECT_EQ(server.transport->open_streams(), 0u);
@@ -209,6 +210,8 @@ TEST_P(PairTest, HalfCloseIsAnsweredWithStatusZero) {
   ASSERT_EQ(server.closed.size(), 1u);
   EXPECT_EQ(server.closed[0].fault, TransportFault::kNone);
   ASSERT_EQ(client.closed.size(), 1u);
+  EXPECT_EQ(client.closed[0].fault, TransportFault::kNone);
+  EXPECT_EQ(client.closed[0].status, 0);
   EXPECT_EQ(server.transport->open_streams(), 0u);
   EXPECT_EQ(client.transport->open_streams(), 0u);
 }

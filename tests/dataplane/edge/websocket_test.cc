@@ -87,8 +87,8 @@ TEST_F(WsServer, OneBinaryMessageIsOneMessage) {
   EXPECT_EQ(server.told_bytes, (std::vector<std::size_t>{5, 0, 70'000}));
   EXPECT_EQ(server.send(1, "answer"), WriteResult::kCopied);
   EXPECT_EQ(server.take(), std::string("\x82\x06") + "answer");  // not masked, FIN set
-  EXPECT_EQ(server.send(1, std::string(1000, 'y'), 3), WriteResult::kQueued);
-  EXPECT_EQ(server.take(), std::string("\x82\x7e\x03\xe8", 4) + std::string(1000, 'y'));
+  EXPECT_EQ(server.send(1, std::string(2000, 'y'), 3), WriteResult::kQueued);
+  EXPECT_EQ(server.take(), std::string("\x82\x7e\x07\xd0", 4) + std::string(2000, 'y'));
   EXPECT_FALSE(server.broken_order);
   EXPECT_TRUE(server.held.empty());
 }
@@ -290,13 +290,13 @@ TEST_P(WsPair, MessagesBothWays) {
   ASSERT_EQ(client.opened.size(), 1u);
   std::mt19937 random(2);
   std::vector<std::string> sent;
-  for (const std::size_t bytes : {0, 1, 125, 126, 512, 513, 4090, 4096, 16'384, 65'535, 65'536, 5'000'000}) {
+  for (const std::size_t bytes : {0, 1, 125, 126, 512, 1024, 1025, 4090, 4096, 16'384, 65'535, 65'536, 5'000'000}) {
     if (bytes > 100'000 && piece == 1) {
       continue;
     }
     sent.push_back(random_text(random, bytes));
     EXPECT_EQ(client.send(1, sent.back(), 3), WriteResult::kCopied);  // masked
-    EXPECT_EQ(server.send(1, sent.back(), 2), bytes <= kCopyBytes ? WriteResult::kCopied : WriteResult::kQueued);
+    EXPECT_EQ(server.send(1, sent.back(), 2), bytes <= kEdgeCopyBytes ? WriteResult::kCopied : WriteResult::kQueued);
   }
   exchange(client, server, piece);
   EXPECT_EQ(server.messages, sent);
