@@ -204,6 +204,7 @@ const std::map<std::string, Client::Verb>& Client::verbs() {
       {"join", &Client::join},                 {"external_join", &Client::external_join},
       {"add", &Client::add},                   {"update", &Client::update},
       {"remove", &Client::remove},             {"propose_psk", &Client::propose_psk},
+      {"propose_join", &Client::propose_join},     {"external_proposal", &Client::external_proposal},
       {"propose_resumption_psk", &Client::propose_resumption_psk}, {"propose_reinit", &Client::propose_reinit},
       {"propose_extensions", &Client::propose_extensions}, {"commit", &Client::commit},
       {"accept", &Client::accept},             {"refuse", &Client::refuse},
@@ -444,6 +445,34 @@ Json Client::propose_extensions(const Json& request) {
   Bytes authenticated_data;
   const MessageOptions options = message_options(request, authenticated_data);
   return {{"proposal", to_hex(get(group_of(request).propose_extensions(extensions_of(request, "extensions"), options)))}};
+}
+
+// From outside (12.1.8): what there is to know of the group is in a GroupInfo.
+Json Client::propose_join(const Json& request) {
+  Json reply = key_package(request);
+  Bytes authenticated_data;
+  const MessageOptions message = message_options(request, authenticated_data);
+  const GroupInfo info = get(decode_group_info(bytes_of(request, "group_info")));
+  const ExternalProposalOptions options{suite_, info.group_context.group_id, info.group_context.epoch, &signer_,
+                                        message.authenticated_data};
+  reply["proposal"] = to_hex(get(new_member_proposal(options, packages_.back().message)));
+  return reply;
+}
+Json Client::external_proposal(const Json& request) {
+  need_identity();
+  Bytes authenticated_data;
+  const MessageOptions message = message_options(request, authenticated_data);
+  const GroupInfo info = get(decode_group_info(bytes_of(request, "group_info")));
+  const ExternalProposalOptions options{suite_, info.group_context.group_id, info.group_context.epoch, &signer_,
+                                        message.authenticated_data};
+  Proposal proposal;
+  if (const auto package = maybe_bytes(request, "key_package")) {
+    proposal.body = AddProposal{get(decode_key_package(*package))};
+  } else {
+    proposal.body = RemoveProposal{leaf_in(number_of(request, "leaf"))};
+  }
+  const uint32_t sender = leaf_in(number_of(request, "sender_index"));
+  return {{"proposal", to_hex(get(slipway::mls::external_proposal(options, sender, proposal)))}};
 }
 
 // ---- Commits.

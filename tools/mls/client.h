@@ -38,6 +38,8 @@ class Client {
   Json update(const Json& request);
   Json remove(const Json& request);
   Json propose_psk(const Json& request);
+  Json propose_join(const Json& request);
+  Json external_proposal(const Json& request);
   Json propose_resumption_psk(const Json& request);
   Json propose_reinit(const Json& request);
   Json propose_extensions(const Json& request);

@@ -30,6 +30,8 @@ FULL = PROPOSALS | {
     "psk",                 # external PSKs in others' commits and Welcomes
     "resumption_psks",     # of a former epoch, in its commits and others'
     "propose_resumption_psk",
+    "propose_join",        # an Add by the new member itself, made and taken
+    "external_senders",    # Adds and Removes by somebody outside whom the group names, made and taken
     "external_join",
     "external_psk",        # external PSKs in its external commits
     "resync",              # removes its former leaf in an external commit
@@ -58,6 +60,7 @@ class Implementation:
     kept: bool = False              # its process is used again: starting it is slow
     exporter: tuple = None          # the only label and context that it exports with
     fault: str = None               # by which it refuses good trees, and what follows without it: README.md
+    more_suites: tuple = ()         # besides 1 and 2
     wire_formats: tuple = ("private", "public")
 
 
@@ -118,11 +121,11 @@ FOREIGN = {
     each.name: each
     for each in (
         replace(OURS, name="itself"),  # shows that the scenarios are sound
-        Implementation("mls_rs", FULL - {"two_groups"}, lambda: _cargo("mls_rs", quick=True)),
+        Implementation("mls_rs", FULL - {"two_groups"}, lambda: _cargo("mls_rs", quick=True), more_suites=(3, 4, 5, 6, 7)),
         Implementation("openmls", FULL - {"two_groups", "propose_resumption_psk", "reinit", "branch", "external_psk",
                                           "bare_extensions"},
-                       lambda: _cargo("openmls", quick=False)),
-        Implementation("ts_mls", FULL - {"two_groups", "update", "external_psk", "accept", "extensions", "no_extensions",
+                       lambda: _cargo("openmls", quick=False), more_suites=(3,)),
+        Implementation("ts_mls", FULL - {"two_groups", "update", "external_psk", "external_senders", "extensions", "no_extensions",
                                          "refilled_leaf"},
                        lambda: _npm("ts_mls", ["ts-mls@1.6.4", "@noble/curves@2.0.1"]), kept=True,
                        fault="non-blank intermediate node must list leaf node in its unmerged_leaves"),

@@ -20,8 +20,9 @@ class Member:
         self.client = idle.pop() if idle else Client(command_of(kind), room.transcript)
         self.client.transcript = room.transcript
         self.client.name = f"{kind.name} {len(room.everybody)}"
-        self.client.ask("identity", name=name, suite=room.suite, wire_format=room.wire_format,
+        answer = self.client.ask("identity", name=name, suite=room.suite, wire_format=room.wire_format,
                         extension_types=room.extension_types, credential_types=[1, 2])
+        self.signature_key = answer.get("signature_key")
 
     def ask(self, op, **fields):
         return self.client.ask(op, **fields)
@@ -96,6 +97,13 @@ class Room:
         proposal = sender.ask(op, **fields)["proposal"]
         for other in self.others(sender):
             other.ask("process", message=proposal)
+
+    def hear_outsider(self, outsider, op, helper, **fields):
+        """A proposal from outside reaches everybody."""
+        info = helper.ask("group_info")["group_info"]
+        proposal = outsider.ask(op, group_info=info, **fields)["proposal"]
+        for member in self.members:
+            member.ask("process", message=proposal)
 
     def commit(self, committer, add=(), remove=(), leaving=(), joining=(), outside=False, **fields):
         """A commit that everybody gets. `add` and `remove` go into it by value; `joining` and `leaving` are those who do

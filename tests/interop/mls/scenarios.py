@@ -196,6 +196,37 @@ def external_psk(room, a, b):
         room.agree()
 
 
+@needs("propose_join")
+def joins_by_proposal(room, a, b):
+    """New members propose themselves; somebody commits that."""
+    first, second = pair(room, a, b)
+    for joiner, helper, committer in ((room.new(b), first, second), (room.new(a), second, first)):
+        room.hear_outsider(joiner, "propose_join", helper)
+        room.commit(committer, joining=[joiner])
+        room.agree()
+
+
+def vector(data):
+    return (f"{len(data) // 2:02x}" if len(data) < 128 else f"{0x4000 | len(data) // 2:04x}") + data
+
+
+@needs("external_senders")
+def external_senders(room, a, b):
+    """Two outsiders whom the group names add and remove somebody by proposals."""
+    outsiders = [room.new(a), room.new(b)]
+    entries = "".join(vector(each.signature_key) + "0001" + vector(each.name.encode().hex()) for each in outsiders)
+    first, second = pair(room, a, b, extensions=[{"type": 5, "data": vector(entries)}])
+    for index, outsider in enumerate(outsiders):
+        joiner = room.new((a, b)[index])
+        package = joiner.ask("key_package")["key_package"]
+        room.hear_outsider(outsider, "external_proposal", second, sender_index=index, key_package=package)
+        room.commit(first, joining=[joiner])
+        room.agree()
+        room.hear_outsider(outsider, "external_proposal", first, sender_index=index, leaf=room.leaf(joiner))
+        room.commit(second, leaving=[joiner])
+        room.agree()
+
+
 @needs("tree_outside")
 def tree_outside(room, a, b):
     """The ratchet tree beside the Welcome."""
@@ -316,4 +347,4 @@ def branch(room, a, b):
 
 
 ALL = (conversation, grow_and_shrink, proposals, own_proposals, psk, resumption_psk, external_join, resync, external_psk,
-       tree_outside, extensions, late_messages, race, reinit, branch)
+       joins_by_proposal, external_senders, tree_outside, extensions, late_messages, race, reinit, branch)

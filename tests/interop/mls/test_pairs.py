@@ -15,6 +15,7 @@ def cases():
             chosen = {(1, theirs.wire_formats[0]), (2, theirs.wire_formats[-1])}
             if scenario is scenarios.conversation:
                 chosen = {(suite, wire_format) for suite in (1, 2) for wire_format in theirs.wire_formats}
+                chosen |= {(suite, theirs.wire_formats[0]) for suite in theirs.more_suites}
             for creator in ("ours", "theirs"):
                 for suite, wire_format in sorted(chosen):
                     yield pytest.param(name, creator, scenario, suite, wire_format,

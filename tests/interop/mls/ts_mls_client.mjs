@@ -5,7 +5,7 @@ import {
   acceptAll, branchGroup, bytesToBase64, createApplicationMessage, createCommit, createGroup,
   createProposal, decodeMlsMessage, defaultCapabilities, defaultLifetime,
   encodeMlsMessage, generateKeyPackageWithKey, getCiphersuiteFromName, getCiphersuiteImpl, joinGroup, joinGroupExternal,
-  joinGroupFromBranch, joinGroupFromReinit, makePskIndex, mlsExporter, processPrivateMessage, processPublicMessage,
+  joinGroupFromBranch, joinGroupFromReinit, makePskIndex, mlsExporter, processPrivateMessage, processPublicMessage, proposeAddExternal,
   reinitCreateNewGroup,
 } from "ts-mls"
 // These are not among its public exports.
@@ -20,7 +20,7 @@ const treeOf = (request) => (request.tree ? decodeRatchetTree(bytes(request.tree
 const extensionsOf = (list) => list.map(({ type, data }) => ({ extensionType: type, extensionData: bytes(data) }))
 const suiteNames = { 1: "MLS_128_DHKEMX25519_AES128GCM_SHA256_Ed25519", 2: "MLS_128_DHKEMP256_AES128GCM_SHA256_P256" }
 
-let impl, credential, capabilities, keys, state, asPublic
+let impl, credential, capabilities, keys, state, pending, asPublic
 let packages = []
 let psks = {}
 const pskIndex = () => makePskIndex(state, psks)
@@ -94,6 +94,7 @@ const verbs = {
     state = undefined
     packages = []
     psks = {}
+    return { signature_key: hex(keys.publicKey) }
   },
   async key_package() {
     const made = await newKeyPackage()
@@ -144,19 +145,34 @@ const verbs = {
   propose_resumption_psk: ({ psk_epoch, authenticated_data }) => propose(resumptionPsk(psk_epoch), authenticated_data),
   propose_reinit: ({ reinit, authenticated_data }) => propose(proposalsOf({ reinit })[0], authenticated_data),
   propose_extensions: ({ extensions, authenticated_data }) => propose(proposalsOf({ extensions })[0], authenticated_data),
-  // The new epoch serves at once. A commit with nothing to propose has a path.
+  async propose_join({ group_info, authenticated_data }) {
+    const own = await newKeyPackage()
+    packages.push(own)
+    const made = await proposeAddExternal(
+      decode(group_info).groupInfo, own.publicPackage, own.privatePackage, impl, bytes(authenticated_data))
+    return { proposal: hex(encodeMlsMessage(made)) }
+  },
+  // A commit with nothing to propose has a path.
   async commit(request) {
     const inside = request.tree_in_welcome !== false
     const made = await createCommit({ state, cipherSuite: impl, pskIndex: pskIndex() }, {
       extraProposals: proposalsOf(request), ratchetTreeExtension: inside, wireAsPublicMessage: asPublic,
       authenticatedData: bytes(request.authenticated_data),
     })
-    state = made.newState
+    pending = made.newState
+    if (request.accept) verbs.accept()
     return {
       commit: hex(encodeMlsMessage(made.commit)),
       ...(made.welcome && { welcome: message("mls_welcome", "welcome", made.welcome) }),
-      ...(inside ? {} : { tree: hex(encodeRatchetTree(state.ratchetTree)) }),
+      ...(inside ? {} : { tree: hex(encodeRatchetTree(made.newState.ratchetTree)) }),
     }
+  },
+  accept() {
+    state = pending
+    pending = undefined
+  },
+  refuse() {
+    pending = undefined
   },
   async process({ message: text }) {
     const incoming = decode(text)

@@ -46,6 +46,7 @@ class Walk:
             "psk": self.all_can("psk") and any(each.can("psks") for each in members),
             "resumption_psk": self.all_can("resumption_psks"),
             "external_join": few,
+            "propose_join": few and self.all_can("propose_join"),
             "resync": any(each.can("resync") for each in members),
             "race": sum(each.can("accept") for each in members) >= 2,
         }
@@ -148,6 +149,11 @@ class Walk:
             self.room.commit(helper, force_path=True)  # it gives a GroupInfo out with its commits only
         joiner = self.new(self.random.choice([each for each in self.kinds if "external_join" in each.can]))
         self.room.external_join(joiner, helper)
+
+    def propose_join(self):
+        joiner = self.new(self.random.choice([each for each in self.kinds if "propose_join" in each.can]))
+        self.room.hear_outsider(joiner, "propose_join", self.one())
+        self.room.commit(self.one(), joining=[joiner])
 
     def resync(self):
         room = self.room

@@ -4,6 +4,7 @@ mod protocol;
 
 use mls_rs::client_builder::MlsConfig;
 use mls_rs::crypto::SignatureSecretKey;
+use mls_rs::external_client::ExternalClient;
 use mls_rs::group::proposal::Proposal;
 use mls_rs::group::{CommitEffect, ExportedTree, ReceivedMessage, Roster};
 use mls_rs::identity::basic::{BasicCredential, BasicIdentityProvider};
@@ -65,6 +66,8 @@ struct Member<C: MlsConfig> {
     rules: Rules,
     psks: InMemoryPreSharedKeyStorage,
     suite: CipherSuite,
+    secret: SignatureSecretKey,
+    identity: SigningIdentity,
 }
 
 fn message(bytes: Vec<u8>) -> Result<MlsMessage, String> {
@@ -154,6 +157,32 @@ impl<C: MlsConfig + Clone> Member<C> {
         let mut reply = self.keep(group)?;
         reply["commit"] = json!(hex_of(&commit)?);
         Ok(reply)
+    }
+
+    // An Add by the new member itself.
+    fn propose_join(&mut self, request: &Request) -> Answer {
+        let (info, data) = (message(request.bytes("group_info")?)?, request.bytes_or_empty("authenticated_data")?);
+        let (none, nothing) = (ExtensionList::new(), ExtensionList::new());
+        let made = self.client.external_add_proposal(&info, tree_of(request)?, data, none, nothing, None);
+        Ok(json!({"proposal": hex_of(&made.map_err(text)?)?}))
+    }
+
+    // An Add or a Remove by somebody outside whom the group's external_senders name.
+    fn external_proposal(&mut self, request: &Request) -> Answer {
+        let data = request.bytes_or_empty("authenticated_data")?;
+        let mut outside = ExternalClient::builder()
+            .identity_provider(BasicIdentityProvider)
+            .crypto_provider(OpensslCryptoProvider::new())
+            .signer(self.secret.clone(), self.identity.clone())
+            .build()
+            .observe_group(message(request.bytes("group_info")?)?, tree_of(request)?, None)
+            .map_err(text)?;
+        let made = if request.has("key_package") {
+            outside.propose_add(message(request.bytes("key_package")?)?, data)
+        } else {
+            outside.propose_remove(request.number("leaf")? as u32, data)
+        };
+        Ok(json!({"proposal": hex_of(&made.map_err(text)?)?}))
     }
 
     fn propose(&mut self, op: &str, request: &Request) -> Answer {
@@ -261,6 +290,8 @@ impl<C: MlsConfig + Clone> Member<C> {
             "external_join" => self.external_join(request),
             "add" | "update" | "remove" | "propose_psk" | "propose_resumption_psk" | "propose_extensions"
             | "propose_reinit" => self.propose(op, request),
+            "propose_join" => self.propose_join(request),
+            "external_proposal" => self.external_proposal(request),
             "commit" => self.commit(request),
             "accept" => self.group()?.apply_pending_commit().map(|_| json!({})).map_err(text),
             "refuse" => {
@@ -300,33 +331,36 @@ fn boxed<C: MlsConfig + Clone + 'static>(mut member: Member<C>) -> Verbs {
     Box::new(move |op, request| member.answer(op, request))
 }
 
-fn identity(request: &Request) -> Result<Verbs, String> {
+fn identity(request: &Request) -> Result<(Verbs, Vec<u8>), String> {
     let crypto = OpensslCryptoProvider::new();
     let suite = CipherSuite::new(request.number("suite")? as u16);
     let provider = crypto.cipher_suite_provider(suite).ok_or("suite is not supported")?;
-    let (secret, public): (SignatureSecretKey, _) = provider.signature_key_generate().map_err(text)?;
+    let (secret, public) = provider.signature_key_generate().map_err(text)?;
     let credential = BasicCredential::new(request.string("name")?.as_bytes().to_vec());
     let rules = Rules::default();
     rules.encrypt.store(request.0["wire_format"].as_str() != Some("public"), Ordering::Relaxed);
     let psks = InMemoryPreSharedKeyStorage::default();
     let types = request.numbers("extension_types")?.into_iter().map(|number| (number as u16).into());
+    let key = public.as_ref().to_vec();
+    let identity = SigningIdentity::new(credential.into_credential(), public);
     let client = Client::builder()
         .identity_provider(BasicIdentityProvider)
         .crypto_provider(crypto)
         .psk_store(psks.clone())
         .mls_rules(rules.clone())
         .extension_types(types)
-        .signing_identity(SigningIdentity::new(credential.into_credential(), public), secret, suite)
+        .signing_identity(identity.clone(), secret.clone(), suite)
         .build();
-    Ok(boxed(Member { client, group: None, rules, psks, suite }))
+    Ok((boxed(Member { client, group: None, rules, psks, suite, secret, identity }), key))
 }
 
 fn main() {
     let mut verbs: Option<Verbs> = None;
     serve(|op, request| {
         if op == "identity" {
-            verbs = Some(identity(request)?);
-            return Ok(json!({}));
+            let (made, key) = identity(request)?;
+            verbs = Some(made);
+            return Ok(json!({"signature_key": to_hex(&key)}));
         }
         verbs.as_mut().ok_or("begin with op identity")?(op, request)
     });

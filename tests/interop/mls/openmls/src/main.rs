@@ -5,6 +5,7 @@ mod protocol;
 use openmls::prelude::tls_codec::{Deserialize, Serialize};
 use openmls::prelude::*;
 use openmls::schedule::{PreSharedKeyId, Psk, psk::{ExternalPsk, ResumptionPsk, ResumptionPskUsage}};
+use openmls::messages::external_proposals::{ExternalProposal, JoinProposal};
 use openmls::messages::proposals::{PreSharedKeyProposal, Proposal};
 use openmls_basic_credential::SignatureKeyPair;
 use openmls_rust_crypto::OpenMlsRustCrypto;
@@ -113,12 +114,15 @@ impl Member {
         self.keep(made.map_err(text)?)
     }
 
-    fn key_package(&mut self) -> Answer {
+    fn new_package(&mut self) -> Result<KeyPackage, String> {
         let made = KeyPackage::builder()
             .leaf_node_capabilities(self.capabilities.clone())
             .build(self.suite, &self.provider, &self.signer, self.credential.clone());
-        let package = made.map_err(text)?.key_package().clone();
-        Ok(json!({"key_package": hex_of(&MlsMessageOut::from(package))?}))
+        Ok(made.map_err(text)?.key_package().clone())
+    }
+
+    fn key_package(&mut self) -> Answer {
+        Ok(json!({"key_package": hex_of(&MlsMessageOut::from(self.new_package()?))?}))
     }
 
     fn package_of(&self, bytes: Vec<u8>) -> Result<KeyPackage, String> {
@@ -168,6 +172,37 @@ impl Member {
         let mut reply = self.keep(group)?;
         reply["commit"] = json!(commit);
         Ok(reply)
+    }
+
+    // Group and epoch, of a GroupInfo.
+    fn place_of(request: &Request) -> Result<(GroupId, GroupEpoch), String> {
+        match message(request.bytes("group_info")?)?.extract() {
+            MlsMessageBodyIn::GroupInfo(info) => Ok((info.group_id().clone(), info.epoch())),
+            _ => Err("not a GroupInfo".into()),
+        }
+    }
+
+    // An Add by the new member itself.
+    fn propose_join(&mut self, request: &Request) -> Answer {
+        let (id, epoch) = Self::place_of(request)?;
+        let package = self.new_package()?;
+        let made = JoinProposal::new::<<OpenMlsRustCrypto as OpenMlsProvider>::StorageProvider>(
+            package, id, epoch, &self.signer);
+        Ok(json!({"proposal": hex_of(&made.map_err(text)?)?}))
+    }
+
+    // An Add or a Remove by somebody outside whom the group's external_senders name.
+    fn external_proposal(&mut self, request: &Request) -> Answer {
+        let (id, epoch) = Self::place_of(request)?;
+        let sender = SenderExtensionIndex::new(request.number("sender_index")? as u32);
+        let made = if request.has("key_package") {
+            let package = self.package_of(request.bytes("key_package")?)?;
+            ExternalProposal::new_add::<OpenMlsRustCrypto>(package, id, epoch, &self.signer, sender).map_err(text)?
+        } else {
+            let leaf = LeafNodeIndex::new(request.number("leaf")? as u32);
+            ExternalProposal::new_remove::<OpenMlsRustCrypto>(leaf, id, epoch, &self.signer, sender).map_err(text)?
+        };
+        Ok(json!({"proposal": hex_of(&made)?}))
     }
 
     fn external_psk(&self, id: Vec<u8>) -> Result<PreSharedKeyId, String> {
@@ -329,6 +364,8 @@ impl Member {
             "join" => self.join(request),
             "external_join" => self.external_join(request),
             "add" | "update" | "remove" | "propose_psk" | "propose_extensions" => self.propose(op, request),
+            "propose_join" => self.propose_join(request),
+            "external_proposal" => self.external_proposal(request),
             "commit" => self.commit(request),
             "accept" => {
                 let group = self.group.as_mut().ok_or("no group")?;
@@ -367,8 +404,10 @@ fn main() {
     let mut member: Option<Member> = None;
     serve(|op, request| {
         if op == "identity" {
-            member = Some(Member::new(request)?);
-            return Ok(json!({}));
+            let made = Member::new(request)?;
+            let key = to_hex(made.credential.signature_key.as_slice());
+            member = Some(made);
+            return Ok(json!({"signature_key": key}));
         }
         member.as_mut().ok_or("begin with op identity")?.answer(op, request)
     });
