@@ -185,9 +185,10 @@ void Resolver::finish(std::uint64_t number) {
   if (at == open_.end()) {
     return;
   }
-  const auto question = std::move(*at);
+  auto call = std::move((*at)->call);
+  auto answer = std::move(*(*at)->answer);
   open_.erase(at);
-  question->call(std::move(*question->answer));
+  call(std::move(answer));  // last: the caller may end this resolver
 }
 
 }  // namespace slipway

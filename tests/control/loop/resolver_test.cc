@@ -172,6 +172,12 @@ TEST_F(ResolverTest, ManyQuestionsAtOnceAndSomeTakenBack) {
   while (answered != 26) {
     loop->turn(10'000'000);
   }
+  // ... and one that goes away in an answer.
+  auto other = std::make_unique<Resolver>(*loop, server->address);
+  other->resolve("a.test", [&](Resolver::Answer) { other.reset(); });
+  while (other) {
+    loop->turn(10'000'000);
+  }
   server->silent = true;
   resolver->resolve("b.test", [&](Resolver::Answer) { ++answered; });
   loop->turn(0);
