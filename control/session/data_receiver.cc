@@ -1,0 +1,179 @@
+#include "session/data_receiver.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "session/session_bounds.h"
+
+namespace slipway {
+
+// A gap outlives the sender's own tries by this much: as a rule the sender has reported the loss before we give it up.
+static constexpr std::uint32_t kMoreTriesThanSender = 2;
+
+DataStream& DataReceiver::stream_of(MemberSlot slot, const FullName& name, bool from_slipway) {
+  if (slot >= sources_.size()) {
+    sources_.resize(slot + 1);
+  }
+  auto& stream = sources_[slot].stream;
+  if (!stream) {
+    const StreamStart start = !facts_.is_group() ? StreamStart::kFromOne
+                              : from_slipway     ? StreamStart::kProbe
+                                                 : StreamStart::kFirstArrival;
+    const TimerSettings timers = facts_.reliability.value_or(facts_.control);
+    stream = std::make_unique<DataStream>(start, timers.timeout_ms, timers.max_retries + kMoreTriesThanSender);
+    const auto before = std::ranges::find(departed_, name, &Source::name);
+    if (from_slipway && before != departed_.end()) {
+      stream->remember(*before->stream);
+      departed_.erase(before);
+    }
+  }
+  return *stream;
+}
+
+void DataReceiver::on_message(TimeMs now, MemberSlot slot, SessionMessage message, std::uint64_t epoch) {
+  auto& content = std::get<AppPayload>(message.payload);
+  DataStream& stream = stream_of(slot, message.source, message.from_slipway);
+  sources_[slot].name = message.source;
+  if (message.type == MessageType::kRtxReply && message.error) {
+    if (facts_.reliability && message.message_id <= kMaxDataId) {
+      stream.on_unavailable(now, message.message_id, effects_);
+      carry_out(message.source);
+    }
+    return;
+  }
+  const bool directed = message.message_id > kMaxDataId || has_mark(message.metadata, metadata_key::kPublishTo);
+  AppMessage incoming{.source = message.source,
+                      .destination = message.destination,
+                      .message_id = message.message_id,
+                      .session_id = message.session_id,
+                      .epoch = epoch,
+                      .directed = directed,
+                      .payload_type = content.payload_type.empty() ? "msg" : std::move(content.payload_type),
+                      .metadata = message.metadata,
+                      .payload = content.blob};
+  if (!facts_.reliability) {
+    out_.deliver(std::move(incoming));
+    return;
+  }
+  if (directed) {
+    take_directed(stream, message, std::move(incoming));
+    return;
+  }
+  switch (stream.on_message(now, std::move(incoming), effects_)) {
+    case DataStream::Verdict::kDuplicate: ++out_.refused().duplicate; [[fallthrough]];
+    case DataStream::Verdict::kTaken: acknowledge(message, false); break;
+    case DataStream::Verdict::kGivenUp: ++out_.refused().given_up; break;
+    case DataStream::Verdict::kNoRoom: ++out_.refused().no_room; break;
+  }
+  carry_out(message.source);
+}
+
+void DataReceiver::take_directed(DataStream& stream, const SessionMessage& message, AppMessage incoming) {
+  acknowledge(message, true);
+  if (stream.first_time(message.message_id)) {
+    out_.deliver(std::move(incoming));
+  } else {
+    ++out_.refused().duplicate;
+  }
+}
+
+void DataReceiver::acknowledge(const SessionMessage& message, bool directed) {
+  SessionMessage ack = out_.compose(MessageType::kMsgAck, message.message_id, message.source);
+  if (directed) {
+    ack.metadata.emplace(metadata_key::kPublishTo, metadata_key::kTrue);
+  }
+  ack.payload = AppPayload{};
+  out_.send(std::move(ack));
+}
+
+void DataReceiver::carry_out(const FullName& source) {
+  for (AppMessage& message : effects_.ready) {
+    out_.deliver(std::move(message));
+  }
+  for (const std::uint32_t id : effects_.requests) {
+    SessionMessage request = out_.compose(MessageType::kRtxRequest, id, source);
+    request.payload = AppPayload{};
+    out_.send(std::move(request));
+  }
+  for (const auto& [first, count] : effects_.lost) {
+    out_.lost(source, first, count);
+  }
+  effects_.ready.clear();
+  effects_.requests.clear();
+  effects_.lost.clear();
+}
+
+void DataReceiver::advance(TimeMs now) {
+  for (Source& source : sources_) {
+    if (source.stream) {
+      source.stream->advance(now, effects_);
+      carry_out(source.name);
+    }
+  }
+}
+
+std::optional<TimeMs> DataReceiver::next_deadline() {
+  std::optional<TimeMs> best;
+  for (Source& source : sources_) {
+    if (source.stream) {
+      sooner(best, source.stream->next_deadline());
+    }
+  }
+  return best;
+}
+
+void DataReceiver::forget(MemberSlot slot, bool goes_on_counting) {
+  if (slot >= sources_.size()) {
+    return;
+  }
+  Source gone = std::exchange(sources_[slot], {});
+  if (!gone.stream || !goes_on_counting) {
+    return;
+  }
+  auto memory = std::make_unique<DataStream>(StreamStart::kProbe, 0, 0);
+  memory->remember(*gone.stream);
+  gone.stream = std::move(memory);
+  std::erase_if(departed_, [&](const Source& source) { return source.name == gone.name; });
+  departed_.push_back(std::move(gone));
+  if (departed_.size() > kMaxSessionMembers) {
+    departed_.pop_front();
+  }
+}
+
+std::optional<std::uint32_t> DataReceiver::last_id_before(const FullName& name) const {
+  const auto before = std::ranges::find(departed_, name, &Source::name);
+  return before == departed_.end() ? std::nullopt : before->stream->floor();
+}
+
+void DataReceiver::end() {
+  for (MemberSlot slot = 0; slot < sources_.size(); ++slot) {
+    forget(slot, true);
+  }
+  sources_.clear();
+}
+
+std::optional<std::uint32_t> DataReceiver::last_id(MemberSlot slot) const {
+  return slot < sources_.size() && sources_[slot].stream ? sources_[slot].stream->last_id() : std::nullopt;
+}
+
+void DataReceiver::continue_after(MemberSlot slot, const FullName& name, std::uint32_t last_id) {
+  stream_of(slot, name, true).continue_after(last_id);
+}
+
+std::size_t DataReceiver::waiting_most() const {
+  std::size_t most = 0;
+  for (const Source& source : sources_) {
+    most = std::max(most, source.stream ? source.stream->waiting() : 0);
+  }
+  return most;
+}
+
+std::size_t DataReceiver::waiting_bytes_most() const {
+  std::size_t most = 0;
+  for (const Source& source : sources_) {
+    most = std::max(most, source.stream ? source.stream->waiting_bytes() : 0);
+  }
+  return most;
+}
+
+}  // namespace slipway

@@ -1,0 +1,107 @@
+#pragma once
+// The side that made the session: the only one that changes the group. Finds whom to invite, lets in, takes out, and brings
+// members that fell out of step back.
+//
+// One change at a time, the others wait in order; each step has a timer, so that a member that never answers holds the
+// queue for one command's tries at most.
+//
+//   invite: discovery -> (first time: subscribe the channel) -> join -> commit to the channel and welcome, at once -> all acks
+//   remove: commit to the channel -> acks of those who stay -> leave request -> leave reply
+//   leave:  leave reply at once -> commit to the channel -> acks
+//   rejoin: one commit swaps the member's leaf -> answer with the welcome, commit to the channel -> acks
+//   keys:   own leaf anew, commit to the channel -> acks
+// Without MLS the same messages carry no commit. With two members nothing goes to the channel but the welcome.
+//
+// Differs from upstream: members are full names, so several instances of a service may be in; a member that did not confirm
+// its welcome is taken out again; a removal goes on although somebody did not acknowledge its commit; a group whose last
+// member left stays open; whoever is no member but still thinks so is told to leave; members that missed an update are
+// brought up to date (metadata slipway-roster).
+
+#include <deque>
+
+#include "session/session.h"
+
+namespace slipway {
+
+class Moderator final : public Session {
+ public:
+  // A group: data and control channel names. Nothing is sent before the first invite.
+  Moderator(TimeMs now, SessionParts parts, const FullName& channel, const FullName& control);
+  // Point to point: the peer's service, or one instance of it. The operation ends when the peer is there.
+  Moderator(TimeMs now, SessionParts parts, const FullName& peer, OperationId operation);
+
+  Call invite(TimeMs now, const FullName& name, OperationId operation) override;
+  Call remove(TimeMs now, const FullName& name, OperationId operation) override;
+  Call refresh_keys(TimeMs now, OperationId operation) override;
+  [[nodiscard]] bool is_moderator() const override { return true; }
+  [[nodiscard]] bool active() const override { return roster_.size() > 1 || facts_.is_group(); }
+  [[nodiscard]] std::size_t waiting_tasks() const { return tasks_.size(); }
+  [[nodiscard]] std::uint32_t last_commit() const { return last_commit_; }
+
+ private:
+  enum class TaskKind : std::uint8_t { kInvite, kRemove, kDisconnect, kRejoin, kRefresh };
+  struct Task {
+    TaskKind kind;
+    FullName who;
+    OperationId operation = kNoOperation;
+    SharedBytes key_package;                // rejoin
+    std::optional<SessionMessage> request;  // rejoin: what to answer
+  };
+  enum class Step : std::uint8_t { kIdle, kDiscovery, kSubscribing, kJoin, kAdd, kRemoveCommit, kRemoveLeave, kUpdate };
+
+  void on_role_command(TimeMs now, const SessionMessage& message, MemberSlot slot) override;
+  void on_result(TimeMs now, const CommandResult& result) override;
+  void on_role_subscription(TimeMs now, const FullName& name, bool accepted) override;
+  void on_time(TimeMs) override {}
+  void after_event(TimeMs now) override { run_tasks(now); }
+  [[nodiscard]] std::optional<TimeMs> role_deadline() const override { return std::nullopt; }
+  void begin_leaving(TimeMs now) override;
+  void on_stranger(TimeMs now, const SessionMessage& message) override;
+  void on_member_heartbeat(TimeMs now, MemberSlot slot, const Heartbeat& heartbeat, std::uint64_t version) override;
+  void on_nack(TimeMs now, const SessionMessage& message) override;
+  void on_behind(TimeMs) override {}  // nobody is ahead of who makes the epochs
+  void on_end() override;
+  [[nodiscard]] bool busy() const override { return task_ || !tasks_.empty(); }
+
+  Call check_change(const char* doing, const FullName& name) const;
+  Call enqueue(Task task);
+  void run_tasks(TimeMs now);
+  void end_task(std::optional<SessionError> error = std::nullopt);
+  void fail_task(SessionFault fault, const char* doing, std::string detail = {});
+
+  void begin_invite(TimeMs now);
+  void on_discovery_reply(TimeMs now, const SessionMessage& message);
+  void send_join(TimeMs now);
+  void on_join_reply(TimeMs now, const SessionMessage& message);
+  void send_add(TimeMs now, const ParticipantInfo& joiner, std::optional<GroupCommit> commit);
+  void welcomed(TimeMs now);
+  void take_out_again(TimeMs now);
+
+  void begin_remove(TimeMs now);
+  void send_leave(TimeMs now);
+  void on_member_leaves(TimeMs now, const SessionMessage& message, MemberSlot slot);
+  void begin_disconnect(TimeMs now);
+  // Takes the leaf out and tells who stays; false if there is nobody to tell.
+  bool commit_removal(TimeMs now, const ParticipantInfo& gone);
+
+  void on_rejoin_request(TimeMs now, const SessionMessage& message, MemberSlot slot);
+  void begin_rejoin(TimeMs now);
+  void begin_refresh(TimeMs now);
+  void send_update(TimeMs now, GroupUpdate update, SharedBytes commit, std::vector<FullName> awaited);
+  void on_update_result(TimeMs now, const CommandResult& result);
+  void evict(TimeMs now, const FullName& name);
+
+  std::deque<Task> tasks_;
+  std::optional<Task> task_;
+  Step step_ = Step::kIdle;
+  FullName subject_;               // the instance that the current task is about
+  bool told_others_ = false;       // the join of the current task went to the channel
+  bool update_done_ = false;
+  bool welcome_done_ = false;
+  bool group_created_ = false;
+  int subscriptions_left_ = 0;
+  std::uint32_t last_commit_ = 0;
+  TimeMs evicted_at_ = 0;
+};
+
+}  // namespace slipway

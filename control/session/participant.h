@@ -1,0 +1,80 @@
+#pragma once
+// The side that was invited: joins, follows the moderator's changes, comes back into step when it missed some, leaves.
+//
+//   join request -> kJoining -> welcome -> kSubscribing (groups) -> kActive -> leave request, close, or own leave -> closed
+//
+// With MLS, changes are applied in the order of their commit ids. A commit that is missing, or that the group refuses, makes this
+// member ask to be let in again (rejoin), with growing pauses, until its epoch is right. An update that was applied is
+// acknowledged again when it is repeated.
+//
+// A group update that re-adds ourselves is acknowledged to a moderator of ours only: upstream's waits for ever after it has
+// dropped our acknowledgement of the rejoin as a replay (its own timer clears that up if we stay silent).
+
+#include <map>
+
+#include "session/session.h"
+
+namespace slipway {
+
+class Participant final : public Session {
+ public:
+  // From a join request that was verified and makes sense; answers it. Null if the group gives no key package.
+  static std::unique_ptr<Participant> join(TimeMs now, SessionParts parts, const SessionMessage& request);
+
+  Call refresh_keys(TimeMs now, OperationId operation) override;
+  [[nodiscard]] bool is_moderator() const override { return false; }
+  [[nodiscard]] bool active() const override { return state_ == State::kActive; }
+  // At once after join: what an earlier membership in the same group left behind.
+  void go_on_from(std::uint32_t last_data_id, DataReceiver::Memory heard) {
+    sender_.continue_after(last_data_id);
+    receiver_.remember(std::move(heard));
+  }
+  [[nodiscard]] std::uint32_t last_commit() const { return last_commit_; }
+
+ private:
+  enum class State : std::uint8_t { kJoining, kSubscribing, kActive };
+
+  Participant(TimeMs now, SessionParts parts, const SessionMessage& request);
+
+  void on_role_command(TimeMs now, const SessionMessage& message, MemberSlot slot) override;
+  void on_result(TimeMs now, const CommandResult& result) override;
+  void on_role_subscription(TimeMs now, const FullName& name, bool accepted) override;
+  void on_time(TimeMs now) override;
+  [[nodiscard]] std::optional<TimeMs> role_deadline() const override;
+  void begin_leaving(TimeMs now) override;
+  void on_stranger(TimeMs, const SessionMessage&) override {}
+  void on_member_heartbeat(TimeMs now, MemberSlot slot, const Heartbeat& heartbeat, std::uint64_t version) override;
+  void on_nack(TimeMs now, const SessionMessage& message) override;
+  void on_behind(TimeMs now) override;
+  void on_end() override;
+  [[nodiscard]] bool busy() const override { return commands_.open(CommandPurpose::kRejoin); }
+
+  bool answer_join(const SessionMessage& request);
+  void on_welcome(TimeMs now, const SessionMessage& message);
+  void enter(TimeMs now);
+  void on_update(TimeMs now, const SessionMessage& message);
+  bool follow_commit(TimeMs now, const SessionMessage& message);
+  void apply_update(TimeMs now, const SessionMessage& message);
+  void follow_stored(TimeMs now);
+  void removed_from_group(TimeMs now);
+  void on_leave_request(TimeMs now, const SessionMessage& message);
+  void on_close(TimeMs now, const SessionMessage& message);
+  void start_rejoin(TimeMs now);
+  void on_rejoin_reply(TimeMs now, const SessionMessage& message);
+  void rejoin_failed(TimeMs now, const char* why);
+
+  State state_ = State::kJoining;
+  SharedBytes key_package_;              // of the join reply
+  std::optional<SessionMessage> welcome_;  // acknowledged when the subscriptions are
+  int subscriptions_left_ = 0;
+  std::uint32_t last_commit_ = 0;
+  std::map<std::uint32_t, SessionMessage> stored_;  // updates behind a gap, by commit id
+  TimeMs give_up_at_ = 0;                // no welcome, or nobody tells us to leave
+  TimeMs gap_deadline_ = 0;
+  bool behind_ = false;                  // our epoch is known to be old
+  TimeMs next_rejoin_ = 0;
+  TimeMs rejoin_pause_ms_ = 0;
+  std::vector<OperationId> rejoin_operations_;
+};
+
+}  // namespace slipway

@@ -1,0 +1,174 @@
+#pragma once
+// One session on one member: what both roles share. Moderator and Participant add who may change the group and how.
+//
+// Events and the time go in, actions come out (session_actions.h); nothing here does I/O or reads a clock, and the time that comes in
+// must not go back. A call that does not fit returns an error and sends nothing; one that is taken resolves exactly once.
+//
+// Inbound messages pass, in this order: kind and payload; authenticity (commands, where the session asks for it); seen
+// before (the answer is repeated); sign of life; the filter of a member that is offline by its own wish; decryption; role.
+//
+// Loss never ends a session. It ends by close(), by its moderator, by removal, or, point to point, when the other side leaves.
+
+#include <cstdint>
+#include <expected>
+#include <memory>
+#include <optional>
+#include <vector>
+
+#include "session/command_sender.h"
+#include "session/data_receiver.h"
+#include "session/data_sender.h"
+#include "session/reply_cache.h"
+#include "session/roster.h"
+#include "session/session_output.h"
+
+namespace slipway {
+
+// What a session needs from its owner; the references outlive it.
+struct SessionParts {
+  SessionFacts facts;
+  Actions& actions;
+  SessionRefusals& refusals;
+  RandomSource& random;
+  std::unique_ptr<SessionGroup> group;  // null iff MLS is off
+  bool verify_commands = true;          // refuse commands that are not authentic; always so with MLS
+};
+
+class Session {
+ public:
+  using Call = std::expected<void, SessionError>;
+
+  virtual ~Session() = default;
+  Session(const Session&) = delete;
+  Session& operator=(const Session&) = delete;
+
+  // --- the application -----------------------------------------------------------------------------------------
+  std::expected<std::uint32_t, SessionError> publish(TimeMs now, Outgoing content, OperationId operation);
+  // To one member, outside the order. Point to point it is a plain publish.
+  std::expected<std::uint32_t, SessionError> publish_to(TimeMs now, const FullName& member, Outgoing content, OperationId operation);
+  virtual Call invite(TimeMs now, const FullName& name, OperationId operation);
+  virtual Call remove(TimeMs now, const FullName& name, OperationId operation);
+  // New keys for the own leaf, so that what was stolen before is of no use after.
+  virtual Call refresh_keys(TimeMs now, OperationId operation) = 0;
+  // Waits for acknowledgements (at most kDrainMs), says good-bye, ends.
+  Call close(TimeMs now, OperationId operation);
+  // Soft close and return; groups only.
+  Call go_offline(TimeMs now, OperationId operation);
+  Call come_back(TimeMs now, OperationId operation);
+
+  // --- events --------------------------------------------------------------------------------------------------
+  void on_message(TimeMs now, SessionMessage message);
+  void on_subscription(TimeMs now, const FullName& name, bool accepted);
+  void advance(TimeMs now);
+  [[nodiscard]] std::optional<TimeMs> next_deadline();
+
+  // --- what there is to see --------------------------------------------------------------------------------------
+  [[nodiscard]] bool closed() const { return phase_ == Phase::kClosed; }
+  [[nodiscard]] bool offline() const { return offline_; }
+  [[nodiscard]] const SessionFacts& facts() const { return facts_; }
+  [[nodiscard]] const FullName& moderator() const { return moderator_; }
+  // The channel, or the other side.
+  [[nodiscard]] const FullName& channel() const { return channel_; }
+  [[nodiscard]] std::vector<ParticipantInfo> participants() const { return roster_.participants(); }
+  [[nodiscard]] const Roster& roster() const { return roster_; }
+  [[nodiscard]] std::uint64_t epoch() const { return group_ ? group_->epoch() : kNoEpoch; }
+  [[nodiscard]] const DataSender& sender() const { return sender_; }
+  [[nodiscard]] const DataReceiver& receiver() const { return receiver_; }
+  [[nodiscard]] std::size_t open_commands() const { return commands_.open_count(); }
+  // A command of this session that was answered: a closed session still repeats these.
+  [[nodiscard]] const ReplyCache& replies() const { return replies_; }
+  [[nodiscard]] ReplyCache take_replies() { return std::move(replies_); }
+  [[nodiscard]] DataReceiver::Memory take_memory() { return receiver_.take_memory(); }
+  [[nodiscard]] virtual bool is_moderator() const = 0;
+  [[nodiscard]] virtual bool active() const = 0;  // set up: members may publish
+
+ protected:
+  enum class Phase : std::uint8_t { kOpen, kDraining, kLeaving, kClosed };
+
+  Session(TimeMs now, SessionParts parts);
+
+  // --- what a role adds ------------------------------------------------------------------------------------------
+  virtual void on_role_command(TimeMs now, const SessionMessage& message, MemberSlot slot) = 0;
+  virtual void on_result(TimeMs now, const CommandResult& result) = 0;
+  virtual void on_role_subscription(TimeMs now, const FullName& name, bool accepted) = 0;
+  virtual void on_time(TimeMs now) = 0;
+  virtual void after_event(TimeMs) {}                    // whatever was waiting for this event to be over
+  [[nodiscard]] virtual std::optional<TimeMs> role_deadline() const = 0;
+  virtual void begin_leaving(TimeMs now) = 0;            // the farewell; ends in finish()
+  virtual void on_stranger(TimeMs now, const SessionMessage& message) = 0;  // a heartbeat or a return from no member
+  virtual void on_member_heartbeat(TimeMs now, MemberSlot slot, const Heartbeat& heartbeat, std::uint64_t version) = 0;
+  virtual void on_nack(TimeMs now, const SessionMessage& message) = 0;
+  virtual void on_behind(TimeMs now) = 0;                // somebody is in a later epoch
+  virtual void on_end() = 0;                             // resolve what waits: the session ends
+  [[nodiscard]] virtual bool busy() const = 0;           // a change of status must wait
+
+  // --- what roles use --------------------------------------------------------------------------------------------
+  [[nodiscard]] bool is_self(const FullName& name) const { return name == facts_.local; }
+  // True once for each command; later copies get the answer again.
+  bool first_time(const SessionMessage& message);
+  void reply(const SessionMessage& request, MessageType type, Payload payload);
+  // A command that is signed on its way out. The id is fresh.
+  [[nodiscard]] SessionMessage command(MessageType type, const FullName& to, Payload payload);
+  [[nodiscard]] SessionMessage group_command(MessageType type, Payload payload);
+  void stamp_version(SessionMessage& message) const;
+  [[nodiscard]] static std::uint64_t version_of(const SessionMessage& message);  // 0: none
+  [[nodiscard]] static std::uint64_t number_in(const SessionMessage& message, std::string_view key);
+  MemberSlot add_member(TimeMs now, const ParticipantInfo& info, bool fresh);
+  void drop_member(MemberSlot slot, PresenceChange change);
+  // The roster becomes this list; `without` is not in it.
+  void apply_roster(TimeMs now, const std::vector<ParticipantInfo>& participants, const FullName& without, bool fresh);
+  void set_status(TimeMs now, MemberSlot slot, MemberStatus status, bool by_own_word);
+  [[nodiscard]] std::vector<FullName> online_others(const FullName& but = {}) const;
+  void enter_group_traffic() { taking_data_ = true; }
+  void status_changed(TimeMs now);           // the own change of status is through
+  [[nodiscard]] OperationId take_status_operation() { return std::exchange(status_operation_, kNoOperation); }
+  void abandon_status_change() { status_change_.reset(); }
+  void finish(CloseReason reason);
+  // No more publishing: what is open ends.
+  void stop_sending(SessionFault fault);
+
+  SessionFacts facts_;
+  SessionOutput out_;
+  std::unique_ptr<SessionGroup> group_;
+  Roster roster_;
+  DataSender sender_;
+  DataReceiver receiver_;
+  CommandSender commands_;
+  ReplyCache replies_;
+  FullName moderator_;
+  FullName channel_;                         // data: the channel, or the other side
+  FullName control_;                         // commands to all: the control channel, or the other side
+  std::uint64_t roster_version_ = 0;
+  bool subscribed_ = false;                  // to channel and control
+  bool offline_ = false;                     // by own wish
+  std::optional<SessionFault> stopped_;      // why nothing may be published
+  Phase phase_ = Phase::kOpen;
+  OperationId close_operation_ = kNoOperation;
+
+ private:
+  void on_command_message(TimeMs now, const SessionMessage& message);
+  void on_data_message(TimeMs now, SessionMessage message);
+  void take_data(TimeMs now, MemberSlot slot, SessionMessage message);
+  void on_heartbeat(TimeMs now, const SessionMessage& message, MemberSlot slot);
+  void on_state_update(TimeMs now, const SessionMessage& message, MemberSlot slot);
+  void on_group_answer(TimeMs now, const SessionMessage& message, MemberSlot slot);
+  [[nodiscard]] bool passes_while_offline(MessageType type) const;
+  Call check_outgoing(const Outgoing& content, const char* doing) const;
+  Call change_status(TimeMs now, MemberStatus status, OperationId operation);
+  void send_status(TimeMs now);
+  void tick(TimeMs now);
+  void settle(TimeMs now);
+  void drain(TimeMs now);
+  void put_unreachable_offline(TimeMs now);
+
+  bool verify_commands_;
+  bool taking_data_ = false;
+  bool force_heartbeat_ = false;
+  TimeMs next_tick_;
+  TimeMs drain_until_ = 0;
+  std::optional<MemberStatus> status_change_;  // own, under way
+  bool status_sent_ = false;
+  OperationId status_operation_ = kNoOperation;
+};
+
+}  // namespace slipway

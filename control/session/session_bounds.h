@@ -1,0 +1,71 @@
+#pragma once
+// Every bound of the session layer, in one place. Nothing in this folder grows beyond these.
+
+#include <cstddef>
+#include <cstdint>
+
+#include "bounds.h"
+
+namespace slipway {
+
+// --- data -------------------------------------------------------------------------------------------------
+inline constexpr std::uint32_t kMaxDataId = 0x7FFF'FFFF;        // data ids count modulo 2^31; higher ids are directed messages
+inline constexpr std::uint32_t kSendWindow = 512;               // messages kept for retransmission; upstream's ring
+inline constexpr std::size_t kMaxSendBytes = 16u << 20;         // payload bytes kept for retransmission, a session
+inline constexpr std::uint32_t kMaxDirected = 256;              // unanswered publish_to, a session
+inline constexpr std::uint32_t kReorderWindow = 1'024;          // ids that a receiver waits behind, a source
+inline constexpr std::size_t kMaxReorderBytes = 8u << 20;       // payload bytes that wait for a missing one, a source
+inline constexpr std::uint32_t kMaxProbes = kSendWindow;        // ids asked for before the first one heard of a source
+inline constexpr std::size_t kLostRangesKept = 64;              // gaps given up that a receiver remembers, a source
+inline constexpr std::size_t kDirectedIdsKept = 64;             // directed messages that a receiver recognises, a source
+inline constexpr std::size_t kMaxSessionPayloadBytes = 8u << 20;   // of one message
+inline constexpr std::size_t kMaxPayloadTypeBytes = 256;
+inline constexpr std::size_t kMaxMetadataEntries = 64;
+inline constexpr std::size_t kMaxMetadataBytes = 16u << 10;     // keys and values together
+inline constexpr std::uint32_t kStalledIntervals = 2;           // silence after which a receiver no longer holds a full window
+
+// --- members ------------------------------------------------------------------------------------------------
+inline constexpr std::size_t kMaxSessionMembers = 2'048;
+inline constexpr std::uint64_t kHeartbeatMs = 10'000;
+inline constexpr std::uint32_t kHeartbeatMisses = 3;            // heartbeats missed: the member is offline
+
+// --- commands -----------------------------------------------------------------------------------------------
+inline constexpr std::uint32_t kDefaultControlIntervalMs = 1'000;
+inline constexpr std::uint32_t kDefaultControlRetries = 10;
+inline constexpr std::uint32_t kMinIntervalMs = 10;             // of a peer's or an application's timer settings
+inline constexpr std::uint32_t kMaxIntervalMs = 600'000;
+inline constexpr std::uint32_t kMaxRetries = 100;
+inline constexpr std::size_t kMaxOpenCommands = 32;             // sent and not answered, a session
+inline constexpr std::size_t kMaxTasks = 1'024;                 // invites and removes that wait, a session
+inline constexpr std::size_t kReplayIdsKept = 1'000;            // command ids remembered, a sender; upstream's default
+inline constexpr std::size_t kRepliesKept = 8;                  // answers that are repeated to a repeated command, a sender
+inline constexpr std::size_t kMaxReplaySenders = kMaxSessionMembers + 512;
+inline constexpr std::size_t kStoredCommits = 8;                // commits that wait for an earlier one
+inline constexpr std::size_t kMaxCommandBytes = 4u << 20;       // key packages, commits, welcomes
+
+// --- deadlines ----------------------------------------------------------------------------------------------
+inline constexpr std::uint64_t kWelcomeDeadlineMs = 60'000;     // from the join request to the welcome
+inline constexpr std::uint64_t kDrainMs = 60'000;               // closing waits no longer for acknowledgements
+inline constexpr std::uint64_t kRemovedDeadlineMs = 60'000;     // removed from the group, and nobody told us to leave
+inline constexpr std::uint64_t kCommitGapMs = 2'000;            // a commit is missing: then ask to be let in again
+inline constexpr std::uint64_t kRejoinBackoffMinMs = 1'000;
+inline constexpr std::uint64_t kRejoinBackoffMaxMs = 30'000;
+inline constexpr std::uint64_t kEvictionPauseMs = 5'000;        // between two "you are no member" of one session
+inline constexpr std::uint64_t kTombstoneMs = 60'000;           // a closed session still repeats its last answers
+
+// --- the layer ----------------------------------------------------------------------------------------------
+inline constexpr std::size_t kMaxSessions = 16'384;
+inline constexpr std::size_t kMaxLeftGroups = 256;           // groups left, remembered in case one comes again
+inline constexpr std::size_t kMaxTombstones = 256;
+inline constexpr std::size_t kMaxServedNames = 256;             // services that one application answers discovery for
+inline constexpr std::uint32_t kMaxSessionId = 0xFFFF'FFFFu - 1'002;
+inline constexpr std::size_t kMaxAnycastOpen = 4'096;           // reliable anycast messages without an answer
+inline constexpr std::size_t kAnycastSourcesKept = 1'024;       // senders whose recent messages are recognised
+inline constexpr std::size_t kAnycastIdsKept = 32;              // recent messages, a sender
+
+static_assert(kSendWindow <= kReorderWindow, "what a sender may have in flight fits the receiver's window");
+static_assert(kReorderWindow < (kMaxDataId >> 2), "before and after are told apart modulo 2^31");
+static_assert(kMaxSessionPayloadBytes <= kMaxSendBytes && kMaxSessionPayloadBytes <= kMaxReorderBytes);
+static_assert(kHeartbeatMisses >= 2, "one lost heartbeat must not cost a member");
+
+}  // namespace slipway

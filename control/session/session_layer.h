@@ -1,0 +1,140 @@
+#pragma once
+// All sessions of one application: makes them, lets peers make them, and hands each message to the one that it is for.
+//
+// A state machine: messages, answers to subscriptions, calls and the time go in; actions come out, in order, and are carried out
+// before the next event goes in. It never does I/O and reads no clock. The time may come from any clock: steps back are
+// taken out, and after a step forward each timer fires once. One thread at a time.
+//
+// Before on_message the caller verifies commands (token, both signatures, source id = hash of the token's subject) and says
+// so in `authentic`; what did not verify may come in all the same and is refused and counted where it matters.
+
+#include <deque>
+#include <expected>
+#include <map>
+#include <optional>
+#include <set>
+#include <unordered_map>
+#include <utility>
+#include <vector>
+
+#include "session/anycast.h"
+#include "session/moderator.h"
+#include "session/participant.h"
+
+namespace slipway {
+
+struct SessionConfig {
+  std::optional<TimerSettings> reliability;  // empty: best effort
+  std::optional<MlsSettings> mls;            // empty: no MLS
+  Metadata metadata;                         // the members get it with the join request
+};
+
+struct LayerConfig {
+  FullName local;                  // own full name, with id
+  Direction direction;
+  bool enforce_identity = false;   // refuse commands without a valid signature in sessions without MLS too; upstream's `enforce`
+};
+
+class SessionLayer {
+ public:
+  using Call = std::expected<void, SessionError>;
+  using Published = std::expected<std::uint32_t, SessionError>;
+
+  // The random source and the groups outlive the layer.
+  SessionLayer(LayerConfig config, RandomSource& random, SessionGroupFactory& groups);
+
+  // --- making sessions -------------------------------------------------------------------------------------------
+  // Starts at once; the operation ends when the peer is there, or failed and the session closed.
+  std::expected<SessionHandle, SessionError> create_unicast(TimeMs now, const FullName& peer, const SessionConfig& config, OperationId operation);
+  // Names as channel_names makes them. Nothing is sent before the first invite.
+  std::expected<SessionHandle, SessionError> create_group(TimeMs now, const FullName& channel, const FullName& control, const SessionConfig& config);
+  // Its messages name their destinations; no other end is set up. MLS is refused.
+  std::expected<SessionHandle, SessionError> create_anycast(TimeMs now, const SessionConfig& config);
+  // Another service that this application answers for, besides its own name.
+  bool serve(const FullName& service);
+  void stop_serving(const FullName& service);
+
+  // --- calls: see Session and Anycast ----------------------------------------------------------------------------
+  Published publish(TimeMs now, SessionHandle session, Outgoing content, OperationId operation);
+  Published publish_to(TimeMs now, SessionHandle session, const FullName& member, Outgoing content, OperationId operation);
+  Published publish_with_destination(TimeMs now, SessionHandle anycast, const FullName& destination, Outgoing content, OperationId operation);
+  // To the instance that an anycast message came from, on its session.
+  Published answer_anycast(TimeMs now, const AppMessage& message, const SessionConfig& config, Outgoing content, OperationId operation);
+  Call invite(TimeMs now, SessionHandle session, const FullName& name, OperationId operation);
+  Call remove(TimeMs now, SessionHandle session, const FullName& name, OperationId operation);
+  Call refresh_keys(TimeMs now, SessionHandle session, OperationId operation);
+  Call go_offline(TimeMs now, SessionHandle session, OperationId operation);
+  Call come_back(TimeMs now, SessionHandle session, OperationId operation);
+  Call close(TimeMs now, SessionHandle session, OperationId operation);
+
+  // --- events ----------------------------------------------------------------------------------------------------
+  void on_message(TimeMs now, SessionMessage message);
+  void on_subscription(TimeMs now, SessionHandle session, const FullName& name, bool accepted);
+  void advance(TimeMs now);
+  // In the clock of the last event. Empty: nothing waits for time.
+  [[nodiscard]] std::optional<TimeMs> next_deadline() const;
+
+  // What is to be done; the caller empties it.
+  [[nodiscard]] Actions& actions() { return actions_; }
+
+  // --- what there is to see --------------------------------------------------------------------------------------
+  [[nodiscard]] const Session* find(SessionHandle session) const;
+  [[nodiscard]] std::vector<SessionHandle> sessions() const;
+  [[nodiscard]] const Anycast& anycast() const { return anycast_; }
+  [[nodiscard]] const SessionRefusals& refusals() const { return refusals_; }
+  [[nodiscard]] std::size_t tombstones() const { return tombstones_.size(); }
+
+ private:
+  struct Entry {
+    std::unique_ptr<Session> session;
+    std::optional<TimeMs> deadline;
+  };
+  // Of a closed session: its answers, for commands that come again.
+  struct Tombstone {
+    std::uint32_t session_id;
+    ReplyCache replies;
+    TimeMs until;
+  };
+
+  // Of a group left before. Who comes again goes on counting, so that members that did not notice take nothing new for old,
+  // and takes late copies of old messages for what they are (with MLS they do not open any more).
+  struct LeftGroup {
+    std::uint32_t session_id;
+    Name moderator;
+    std::uint32_t last_data_id;
+    DataReceiver::Memory heard;
+  };
+
+  TimeMs steady(TimeMs now);
+  [[nodiscard]] std::expected<SessionFacts, SessionError> facts_of(SessionType type, const SessionConfig& config, const char* doing);
+  [[nodiscard]] SessionParts parts_of(SessionFacts facts);
+  SessionHandle keep(std::unique_ptr<Session> session);
+  void touched(SessionHandle handle);
+  template <class F>
+  auto with(TimeMs now, SessionHandle handle, F&& call) -> decltype(call(std::declval<Session&>(), now));
+  [[nodiscard]] bool serves(const FullName& name) const;
+  [[nodiscard]] bool is_anycast(const SessionMessage& message) const;
+  [[nodiscard]] SessionHandle session_for(const SessionMessage& message) const;
+  bool answer_from_grave(const SessionMessage& message);
+  void on_discovery(const SessionMessage& message);
+  void on_join_request(TimeMs now, const SessionMessage& message);
+
+  LayerConfig config_;
+  RandomSource& random_;
+  SessionGroupFactory& groups_;
+  Actions actions_;
+  SessionRefusals refusals_;
+  Anycast anycast_;
+  std::vector<FullName> served_;
+  std::map<SessionHandle, Entry> sessions_;
+  std::multimap<std::uint32_t, SessionHandle> by_id_;
+  std::set<std::pair<TimeMs, SessionHandle>> deadlines_;
+  std::map<SessionHandle, std::pair<std::uint32_t, AnycastConfig>> anycast_sessions_;  // session id
+  std::deque<Tombstone> tombstones_;
+  std::deque<LeftGroup> left_;
+  std::uint64_t last_handle_ = 0;
+  TimeMs last_now_ = 0;      // as given
+  TimeMs taken_back_ = 0;    // sum of the clock's steps back
+};
+
+}  // namespace slipway

@@ -1,0 +1,62 @@
+#pragma once
+// The one way out of a session's parts: actions in order, encryption where the session has a group, and a note of what
+// reached the whole session, since that replaces a heartbeat.
+
+#include <cstdint>
+#include <optional>
+#include <utility>
+
+#include "session/session_actions.h"
+#include "session/session_bounds.h"
+#include "session/session_group.h"
+
+namespace slipway {
+
+// What does not change while a session lives, for all its parts.
+struct SessionFacts {
+  SessionHandle handle{};
+  SessionType type = SessionType::kUnspecified;
+  std::uint32_t id = 0;
+  FullName local;                            // own full name
+  Direction direction;                       // own
+  std::optional<TimerSettings> reliability;  // empty: best effort
+  TimerSettings control{kDefaultControlIntervalMs, kDefaultControlRetries};
+  std::optional<MlsSettings> mls;
+  Metadata metadata;                         // of the session
+
+  [[nodiscard]] bool is_group() const { return type == SessionType::kMulticast; }
+};
+
+class SessionOutput {
+ public:
+  SessionOutput(const SessionFacts& facts, Actions& actions, SessionRefusals& refusals)
+      : facts_(facts), actions_(actions), refusals_(refusals) {}
+
+  void use_group(SessionGroup* group) { group_ = group; }
+
+  // A message of this session with its headers filled in; the payload is the caller's.
+  [[nodiscard]] SessionMessage compose(MessageType type, std::uint32_t message_id, const FullName& destination) const;
+  // MSG and RTX_REPLY: encrypted for this transmission. False: the group refused, nothing was sent.
+  bool send_data(SessionMessage message, bool to_all);
+  void send(SessionMessage message, bool to_all = false);
+
+  void resolve(OperationId operation, std::optional<SessionError> error = std::nullopt, std::uint32_t message_id = 0,
+               std::vector<Undelivered> undelivered = {});
+  void deliver(AppMessage message);
+  void lost(const FullName& source, std::uint32_t first_id, std::uint32_t count);
+  void presence(const FullName& member, PresenceChange change);
+  void push(Action action) { actions_.push_back(std::move(action)); }
+
+  // Something went to all members since the last call.
+  [[nodiscard]] bool take_reached_all() { return std::exchange(reached_all_, false); }
+  [[nodiscard]] SessionRefusals& refused() { return refusals_; }
+
+ private:
+  const SessionFacts& facts_;
+  Actions& actions_;
+  SessionRefusals& refusals_;
+  SessionGroup* group_ = nullptr;  // owned by the session
+  bool reached_all_ = false;
+};
+
+}  // namespace slipway

@@ -1,0 +1,356 @@
+// Numbering, acknowledgements, retransmission, order, gaps, bounds: sender and receiver of one session's data, and anycast.
+#include <gtest/gtest.h>
+
+#include <algorithm>
+
+#include "harness.h"
+#include "session/channel_names.h"
+#include "session/data_stream.h"
+#include "session/session_bounds.h"
+
+namespace slipway::testing {
+namespace {
+
+using T = MessageType;
+
+// --- one stream ------------------------------------------------------------------------------------------------------
+
+class Stream : public ::testing::Test {
+ protected:
+  StreamEffects effects;
+  static AppMessage message(std::uint32_t id, std::size_t bytes = 1) {
+    return {.message_id = id, .payload = std::make_shared<const Bytes>(bytes)};
+  }
+  std::vector<std::uint32_t> ready() {
+    std::vector<std::uint32_t> ids;
+    for (const AppMessage& m : effects.ready) {
+      ids.push_back(m.message_id);
+    }
+    effects.ready.clear();
+    return ids;
+  }
+  std::vector<std::uint32_t> requests() { return std::exchange(effects.requests, {}); }
+};
+using Ids = std::vector<std::uint32_t>;
+using Verdict = DataStream::Verdict;
+
+TEST_F(Stream, DeliversInOrderAndAsksForEachGapOnce) {
+  DataStream stream(StreamStart::kFromOne, 100, 2);
+  EXPECT_EQ(stream.on_message(0, message(1), effects), Verdict::kTaken);
+  EXPECT_EQ(stream.on_message(0, message(4), effects), Verdict::kTaken);
+  EXPECT_EQ(requests(), (Ids{2, 3}));
+  EXPECT_EQ(stream.on_message(0, message(3), effects), Verdict::kTaken);
+  EXPECT_EQ(stream.on_message(0, message(3), effects), Verdict::kDuplicate);
+  EXPECT_EQ(ready(), Ids{1});
+  EXPECT_EQ(stream.on_message(0, message(2), effects), Verdict::kTaken);
+  EXPECT_EQ(ready(), (Ids{2, 3, 4}));
+  EXPECT_EQ(stream.on_message(0, message(2), effects), Verdict::kDuplicate);
+  EXPECT_TRUE(requests().empty());
+  EXPECT_FALSE(stream.next_deadline());
+}
+
+TEST_F(Stream, GapIsAskedForAgainThenLostAndNotTakenLater) {
+  DataStream stream(StreamStart::kFromOne, 100, 2);
+  stream.on_message(0, message(2), effects);
+  EXPECT_EQ(requests(), Ids{1});
+  for (const TimeMs at : {100u, 200u}) {
+    stream.advance(at - 1, effects);
+    EXPECT_TRUE(requests().empty());
+    stream.advance(at, effects);
+    EXPECT_EQ(requests(), Ids{1});
+  }
+  stream.advance(300, effects);
+  ASSERT_EQ(effects.lost.size(), 1u);
+  EXPECT_EQ(effects.lost[0], std::pair(1u, 1u));
+  EXPECT_EQ(ready(), Ids{2});
+  EXPECT_EQ(stream.on_message(301, message(1), effects), Verdict::kGivenUp);  // its sender must not take it for delivered
+  EXPECT_FALSE(stream.next_deadline());
+}
+
+TEST_F(Stream, UnavailableReleasesWhatWaited) {
+  DataStream stream(StreamStart::kFromOne, 100, 2);
+  stream.on_message(0, message(3), effects);
+  stream.on_unavailable(1, 2, effects);
+  EXPECT_TRUE(ready().empty());
+  stream.on_unavailable(1, 1, effects);
+  EXPECT_EQ(ready(), Ids{3});
+  EXPECT_EQ(effects.lost, (std::vector<std::pair<std::uint32_t, std::uint32_t>>{{1, 2}}));
+}
+
+TEST_F(Stream, FirstArrivalSetsTheBaseline) {
+  DataStream stream(StreamStart::kFirstArrival, 100, 2);
+  EXPECT_EQ(stream.on_message(0, message(7), effects), Verdict::kTaken);
+  EXPECT_EQ(ready(), Ids{7});
+  EXPECT_EQ(stream.on_message(0, message(6), effects), Verdict::kDuplicate);
+}
+
+TEST_F(Stream, ProbeFindsWhatWasSentJustBefore) {
+  DataStream stream(StreamStart::kProbe, 100, 2);
+  stream.on_message(0, message(7), effects);
+  EXPECT_EQ(requests(), Ids{6});
+  EXPECT_TRUE(ready().empty());
+  stream.on_message(1, message(6), effects);  // it was for us: and the one before?
+  EXPECT_EQ(requests(), Ids{5});
+  stream.on_unavailable(2, 5, effects);
+  EXPECT_EQ(ready(), (Ids{6, 7}));
+  EXPECT_TRUE(effects.lost.empty());  // nothing was lost that concerned us
+}
+
+TEST_F(Stream, OlderMessageWhileProbingIsTakenInOrder) {
+  DataStream stream(StreamStart::kProbe, 100, 2);
+  stream.on_message(0, message(9), effects);
+  stream.on_message(0, message(6), effects);
+  EXPECT_EQ(requests(), (Ids{8, 7, 5}));
+  stream.on_message(0, message(7), effects);
+  stream.on_message(0, message(8), effects);
+  stream.on_unavailable(0, 5, effects);
+  EXPECT_EQ(ready(), (Ids{6, 7, 8, 9}));
+}
+
+TEST_F(Stream, IdsWrapAround) {
+  DataStream stream(StreamStart::kFirstArrival, 100, 2);
+  for (const std::uint32_t id : {kMaxDataId - 1, kMaxDataId, 0u, 1u}) {
+    EXPECT_EQ(stream.on_message(0, message(id), effects), Verdict::kTaken);
+  }
+  EXPECT_EQ(ready(), (Ids{kMaxDataId - 1, kMaxDataId, 0, 1}));
+}
+
+TEST_F(Stream, HugeJumpGivesUpTheOldGapsAtOnce) {
+  DataStream stream(StreamStart::kFromOne, 100, 2);
+  stream.on_message(0, message(1), effects);
+  stream.on_message(0, message(1'000'000), effects);
+  EXPECT_EQ(effects.lost, (std::vector<std::pair<std::uint32_t, std::uint32_t>>{{2, 1'000'000 - kReorderWindow - 1}}));
+  EXPECT_EQ(requests().size(), kReorderWindow - 1);
+  EXPECT_EQ(stream.waiting(), kReorderWindow);
+}
+
+TEST_F(Stream, BytesThatWaitAreBounded) {
+  DataStream stream(StreamStart::kFromOne, 100, 2);
+  EXPECT_EQ(stream.on_message(0, message(2, kMaxReorderBytes), effects), Verdict::kTaken);
+  EXPECT_EQ(stream.on_message(0, message(3, 1), effects), Verdict::kNoRoom);
+  EXPECT_EQ(stream.on_message(0, message(1, 1), effects), Verdict::kTaken);  // what comes in order always passes
+  EXPECT_EQ(stream.waiting_bytes(), 0u);
+}
+
+TEST_F(Stream, LateCopiesOfAnEarlierMembershipAreKnown) {
+  DataStream before(StreamStart::kFirstArrival, 100, 2);
+  before.on_message(0, message(5), effects);
+  DataStream stream(StreamStart::kProbe, 100, 2);
+  stream.remember(before);
+  effects = {};
+  EXPECT_EQ(stream.on_message(0, message(5), effects), Verdict::kDuplicate);
+  EXPECT_EQ(stream.on_message(0, message(6), effects), Verdict::kTaken);
+  EXPECT_EQ(ready(), Ids{6});
+  EXPECT_TRUE(requests().empty());
+}
+
+// --- a session's data ------------------------------------------------------------------------------------------------
+
+class Data : public ::testing::TestWithParam<bool> {
+ protected:
+  Wire wire;
+  Endpoint& a = wire.add("alice", 1);
+  Endpoint& b = wire.add("bob", 2);
+  Endpoint& c = wire.add("carol", 3);
+  SessionHandle group = *a.layer.create_group(wire.now, data_channel(), control_channel(), reliable(GetParam()));
+
+  void SetUp() override {
+    EXPECT_TRUE(a.layer.invite(wire.now, group, b.name, 1));
+    EXPECT_TRUE(a.layer.invite(wire.now, group, c.name, 2));
+    wire.run();
+    ASSERT_TRUE(a.succeeded(1) && a.succeeded(2));
+  }
+  std::uint32_t say(std::string_view text, OperationId operation) {
+    const auto id = a.layer.publish(wire.now, group, {.payload = bytes_of(text)}, operation);
+    EXPECT_TRUE(id);
+    wire.run();
+    return id.value_or(0);
+  }
+};
+INSTANTIATE_TEST_SUITE_P(MlsOffAndOn, Data, ::testing::Bool());
+
+TEST_P(Data, MissingMemberAloneGetsAnotherCopyEncryptedAnew) {
+  wire.lose = [this](const SessionMessage& m) { return m.type == T::kMsgAck && m.source == b.name; };
+  say("once", 10);
+  const SharedBytes first = std::get<AppPayload>(wire.last(T::kMsg).payload).blob;
+  wire.lose = nullptr;
+  wire.pass(150);
+  const SessionMessage& again = wire.last(T::kMsg);
+  EXPECT_EQ(again.destination, b.name);
+  EXPECT_EQ(again.fanout, kOneReceiver);
+  EXPECT_EQ(again.message_id, 1u);
+  if (GetParam()) {
+    EXPECT_NE(*std::get<AppPayload>(again.payload).blob, *first);
+  }
+  EXPECT_TRUE(a.succeeded(10));
+  EXPECT_EQ(b.texts(), std::vector<std::string>{"once"});
+  EXPECT_EQ(c.texts(), std::vector<std::string>{"once"});
+}
+
+TEST_P(Data, LossIsReportedAndTheSessionGoesOn) {
+  wire.lose = [this](const SessionMessage& m) { return m.source == b.name; };
+  say("unacknowledged", 10);
+  wire.pass(1'000);
+  const Resolve* resolve = a.result(10);
+  ASSERT_NE(resolve, nullptr);
+  ASSERT_EQ(resolve->undelivered.size(), 1u);
+  EXPECT_EQ(resolve->undelivered[0].member, b.name);
+  EXPECT_EQ(resolve->undelivered[0].reason, LossReason::kNoAck);
+  EXPECT_EQ(a.presence.back().change, PresenceChange::kOffline);
+  wire.lose = nullptr;
+  wire.pass(25'000);
+  say("again", 11);
+  wire.pass(1'000);
+  EXPECT_TRUE(a.succeeded(11));
+  EXPECT_EQ(b.texts(), (std::vector<std::string>{"unacknowledged", "again"}));
+  EXPECT_EQ(c.texts(), (std::vector<std::string>{"unacknowledged", "again"}));
+}
+
+TEST_P(Data, LostRequestAnswerIsNoSilentLoss) {
+  int dropped = 0;
+  wire.lose = [&](const SessionMessage& m) {
+    const bool lost = (m.type == T::kMsg && m.message_id == 1 && m.destination == data_channel()) || (m.type == T::kRtxReply && m.destination == b.name);
+    dropped += lost;
+    return lost;
+  };
+  say("one", 10);
+  say("two", 11);
+  wire.pass(2'000);
+  EXPECT_GE(dropped, 2);
+  EXPECT_TRUE(a.succeeded(10) && a.succeeded(11));
+  EXPECT_EQ(b.texts(), (std::vector<std::string>{"one", "two"}));
+}
+
+TEST_P(Data, LateJoinerGetsNothingOfBefore) {
+  say("before dave", 10);
+  Endpoint& d = wire.add("dave", 4);
+  EXPECT_TRUE(a.layer.invite(wire.now, group, d.name, 3));
+  wire.run();
+  say("with dave", 11);
+  wire.pass(1'000);
+  EXPECT_EQ(d.texts(), std::vector<std::string>{"with dave"});
+  EXPECT_TRUE(d.lost.empty());
+  EXPECT_GE(wire.count(T::kRtxRequest), 1u);  // it asked, and was told that this is none of its business
+  EXPECT_TRUE(wire.last(T::kRtxReply).error);
+}
+
+TEST_P(Data, FullWindowIsRefusedUntilAcknowledgedAndAStalledMemberDoesNotHoldIt) {
+  wire.lose = [this](const SessionMessage& m) { return m.type == T::kMsgAck && m.source == b.name; };
+  for (OperationId i = 0; i < kSendWindow; ++i) {
+    say("x", 100 + i);
+  }
+  EXPECT_EQ(a.layer.publish(wire.now, group, {.payload = bytes_of("x")}, 5).error().fault, SessionFault::kWindowFull);
+  EXPECT_LE(a.layer.find(group)->sender().kept_messages(), kSendWindow);
+  wire.pass(kStalledIntervals * kQuick.timeout_ms + 1);
+  for (OperationId i = 0; i < 100; ++i) {
+    say("y", 1'000 + i);
+  }
+  ASSERT_NE(a.result(100), nullptr);
+  ASSERT_EQ(a.result(100)->undelivered.size(), 1u);
+  EXPECT_EQ(a.result(100)->undelivered[0].reason, LossReason::kStalled);
+  EXPECT_EQ(c.got.size(), kSendWindow + 100);
+}
+
+TEST_P(Data, RemovalEndsWhatTheMemberStillOwed) {
+  wire.lose = [this](const SessionMessage& m) { return m.type == T::kMsgAck && m.source == b.name; };
+  say("owed", 10);
+  wire.lose = nullptr;
+  EXPECT_EQ(a.result(10), nullptr);
+  EXPECT_TRUE(a.layer.remove(wire.now, group, b.name, 11));
+  wire.run();
+  ASSERT_NE(a.result(10), nullptr);
+  EXPECT_EQ(a.result(10)->undelivered.at(0).reason, LossReason::kLeft);
+}
+
+TEST(BestEffort, NothingIsAcknowledgedOrAskedFor) {
+  Wire wire;
+  Endpoint& a = wire.add("alice", 1);
+  Endpoint& b = wire.add("bob", 2);
+  const SessionHandle session = *a.layer.create_unicast(wire.now, service_of("bob"), {}, 1);
+  EXPECT_EQ(a.layer.publish(wire.now, session, {.payload = bytes_of("?")}, 2).error().fault, SessionFault::kNotReady);
+  wire.run();
+  const std::size_t before = wire.log.size();
+  EXPECT_EQ(*a.layer.publish(wire.now, session, {.payload = bytes_of("!")}, 3), 1u);
+  wire.run();
+  EXPECT_EQ(wire.types(before), std::vector{T::kMsg});
+  EXPECT_TRUE(a.succeeded(3));
+  EXPECT_EQ(b.texts(), std::vector<std::string>{"!"});
+}
+
+// --- anycast ---------------------------------------------------------------------------------------------------------
+
+TEST(AnycastFlow, AcknowledgedByOneInstanceAndAnswered) {
+  Wire wire;
+  Endpoint& a = wire.add("alice", 1);
+  Endpoint& one = wire.add("pool", 2);
+  Endpoint& two = wire.add("pool", 3);
+  const SessionHandle session = *a.layer.create_anycast(wire.now, {.reliability = kQuick});
+  EXPECT_TRUE(a.layer.publish_with_destination(wire.now, session, service_of("pool"), {.payload = bytes_of("job")}, 1));
+  wire.run();
+  EXPECT_EQ(wire.types(), (std::vector{T::kMsg, T::kMsgAck}));
+  EXPECT_EQ(wire.log[0].destination, service_of("pool").with_id(kAnycastId));
+  EXPECT_EQ(wire.log[0].session_type, SessionType::kPointToPoint);
+  EXPECT_TRUE(a.succeeded(1));
+  ASSERT_EQ(one.got.size() + two.got.size(), 1u);
+  EXPECT_TRUE(one.got[0].anycast);
+  EXPECT_TRUE(one.layer.answer_anycast(wire.now, one.got[0], {.reliability = kQuick}, {.payload = bytes_of("done")}, 1));
+  wire.run();
+  EXPECT_EQ(a.texts(), std::vector<std::string>{"done"});
+  EXPECT_EQ(a.got[0].source, one.name);
+  EXPECT_TRUE(one.succeeded(1));
+}
+
+TEST(AnycastFlow, RetriedWithTheSameIdAndDeliveredOnceByAnInstance) {
+  Wire wire;
+  Endpoint& a = wire.add("alice", 1);
+  Endpoint& one = wire.add("pool", 2);
+  const SessionHandle session = *a.layer.create_anycast(wire.now, {.reliability = kQuick});
+  int left = 2;
+  wire.lose = [&](const SessionMessage& m) { return m.type == T::kMsgAck && left-- > 0; };
+  EXPECT_TRUE(a.layer.publish_with_destination(wire.now, session, service_of("pool"), {.payload = bytes_of("job")}, 1));
+  wire.pass(1'000);
+  EXPECT_EQ(wire.count(T::kMsg), 3u);
+  EXPECT_EQ(wire.log[0].message_id, wire.last(T::kMsg).message_id);
+  EXPECT_EQ(one.texts(), std::vector<std::string>{"job"});
+  EXPECT_TRUE(a.succeeded(1));
+  EXPECT_FALSE(a.layer.next_deadline());
+}
+
+TEST(AnycastFlow, NobodyThereIsSaid) {
+  Wire wire;
+  Endpoint& a = wire.add("alice", 1);
+  const SessionHandle session = *a.layer.create_anycast(wire.now, {.reliability = kQuick});
+  EXPECT_TRUE(a.layer.publish_with_destination(wire.now, session, service_of("pool"), {.payload = bytes_of("job")}, 1));
+  wire.pass(1'000);
+  EXPECT_EQ(wire.count(T::kMsg), 1 + kQuick.max_retries);
+  ASSERT_NE(a.result(1), nullptr);
+  EXPECT_EQ(a.result(1)->error->fault, SessionFault::kNoAnswer);
+  EXPECT_EQ(a.layer.anycast().open(), 0u);
+}
+
+TEST(AnycastFlow, BestEffortAsksForNothing) {
+  Wire wire;
+  Endpoint& a = wire.add("alice", 1);
+  Endpoint& one = wire.add("pool", 2);
+  const SessionHandle session = *a.layer.create_anycast(wire.now, {});
+  EXPECT_TRUE(a.layer.publish_with_destination(wire.now, session, service_of("pool"), {.payload = bytes_of("note")}, 1));
+  wire.run();
+  EXPECT_EQ(wire.types(), std::vector{T::kMsg});
+  EXPECT_TRUE(a.succeeded(1));
+  EXPECT_EQ(one.texts(), std::vector<std::string>{"note"});
+  EXPECT_TRUE(a.layer.close(wire.now, session, 2));
+  wire.run();
+  EXPECT_TRUE(a.succeeded(2));
+}
+
+// --- names -----------------------------------------------------------------------------------------------------------
+
+TEST(ChannelNames, AreUpstreams) {
+  const auto names = channel_names("alice_AbCd1234", TextName{{"agntcy", "ns", "chat"}, kNullId});
+  EXPECT_EQ(id_text(names.data.id()), "ebe82331-fb32-a3e8-3817-3e9767224162");
+  EXPECT_EQ(id_text(names.control.id()), "67cc7a19-9a06-03ba-f192-6e2a077dd3ef");
+  EXPECT_TRUE(names.data.same_service(names.control));
+}
+
+}  // namespace
+}  // namespace slipway::testing

@@ -1,0 +1,135 @@
+#include "checks.h"
+
+#include <algorithm>
+#include <cstring>
+
+#include "session/session_bounds.h"
+
+namespace slipway::sim {
+
+SharedBytes payload_of(OperationId operation) {
+  Bytes bytes(sizeof operation);
+  std::memcpy(bytes.data(), &operation, sizeof operation);
+  return std::make_shared<const Bytes>(std::move(bytes));
+}
+
+OperationId number_in(const SharedBytes& payload) {
+  OperationId operation = 0;
+  if (payload && payload->size() == sizeof operation) {
+    std::memcpy(&operation, payload->data(), sizeof operation);
+  }
+  return operation;
+}
+
+void Checks::fail(std::string what) {
+  if (failure_.empty()) {
+    failure_ = std::move(what);
+  }
+}
+
+OperationId Checks::begin(OperationKind kind, const Name& app, TimeMs now) {
+  operations_.push_back({.kind = kind, .app = app, .at = now});
+  return operations_.size();
+}
+
+void Checks::published(OperationId operation, std::uint32_t session_id, bool reliable, std::vector<Name> expected) {
+  Operation& op = operations_[operation - 1];
+  op.session_id = session_id;
+  op.reliable = reliable;
+  op.expected = std::move(expected);
+}
+
+void Checks::resolved(OperationId operation, const Resolve& resolve) {
+  if (operation == 0 || operation > operations_.size()) {
+    fail("an operation that was never begun was resolved");
+    return;
+  }
+  Operation& op = operations_[operation - 1];
+  if (++op.resolutions > 1 || op.over) {
+    fail("operation " + std::to_string(operation) + " was resolved twice, or after it was refused");
+  }
+  op.failed = resolve.error.has_value();
+  for (const Undelivered& lost : resolve.undelivered) {
+    op.undelivered.push_back(lost.member.hashed());
+    ++losses;
+  }
+}
+
+void Checks::delivered(const Name& at, const DeliverMessage& delivery, bool reliable, bool mls) {
+  ++deliveries;
+  const AppMessage& message = delivery.message;
+  const OperationId number = number_in(message.payload);
+  if (number == 0 || number > operations_.size()) {
+    fail("a message was delivered that nobody published");
+    return;
+  }
+  Operation& op = operations_[number - 1];
+  const bool again = std::ranges::find(op.got, at) != op.got.end();
+  if (again && (reliable || mls || (message.anycast && message.message_id != 0))) {
+    fail("message " + std::to_string(number) + " was delivered twice at " + hashed_text(at));
+  }
+  op.got.push_back(at);
+  if (reliable && !message.directed && !message.anycast) {
+    std::uint32_t& last = last_id_[{at, delivery.session, message.source.hashed()}];
+    if (last != 0 && message.message_id <= last) {
+      fail("message " + std::to_string(number) + " was delivered out of order at " + hashed_text(at));
+    }
+    last = message.message_id;
+  }
+}
+
+void Checks::interrupted(std::uint32_t session_id, const Name& member, TimeMs now) { interrupted_[{session_id, member}] = now; }
+
+void Checks::crashed(const Name& app, TimeMs now) {
+  crashed_[app] = now;
+  for (Operation& op : operations_) {
+    if (op.app == app && op.resolutions == 0) {
+      op.over = true;
+    }
+  }
+}
+
+bool Checks::all_resolved() const {
+  return std::ranges::all_of(operations_, [](const Operation& op) { return op.over || op.resolutions > 0; });
+}
+
+void Checks::judge() {
+  for (std::size_t i = 0; i < operations_.size(); ++i) {
+    const Operation& op = operations_[i];
+    if (!op.over && op.resolutions != 1) {
+      fail("operation " + std::to_string(i + 1) + " of kind " + std::to_string(static_cast<int>(op.kind)) + " never ended");
+    }
+    if (op.over || op.failed || !op.reliable) {
+      continue;
+    }
+    if (op.kind == OperationKind::kAnycast && op.got.empty()) {
+      fail("anycast message " + std::to_string(i + 1) + " was acknowledged and never delivered");
+    }
+    for (const Name& member : op.expected) {
+      const auto contains = [&](const std::vector<Name>& list) { return std::ranges::find(list, member) != list.end(); };
+      if (contains(op.got) || contains(op.undelivered) || crashed_.contains(member)) {
+        continue;
+      }
+      const auto left = interrupted_.find({op.session_id, member});
+      if (left == interrupted_.end() || left->second < op.at) {
+        fail("message " + std::to_string(i + 1) + " never reached " + hashed_text(member) + ", and its sender was not told");
+      }
+    }
+  }
+}
+
+void Checks::judge_bounds(const SessionLayer& layer) {
+  bool within = layer.tombstones() <= kMaxTombstones && layer.anycast().open() <= kMaxAnycastOpen && layer.anycast().sources() <= kAnycastSourcesKept;
+  for (const SessionHandle handle : layer.sessions()) {
+    const Session& session = *layer.find(handle);
+    within = within && session.sender().kept_messages() <= kSendWindow + kMaxDirected && session.sender().kept_bytes() <= kMaxSendBytes &&
+             session.receiver().waiting_most() <= kReorderWindow + kMaxProbes && session.receiver().waiting_bytes_most() <= kMaxReorderBytes &&
+             session.open_commands() <= kMaxOpenCommands && session.roster().size() <= kMaxSessionMembers &&
+             session.replies().senders() <= kMaxReplaySenders;
+  }
+  if (!within) {
+    fail("a buffer outgrew its bound");
+  }
+}
+
+}  // namespace slipway::sim

@@ -1,0 +1,98 @@
+#pragma once
+// What must hold whatever happened: written down while the run goes on, judged when it is over.
+//
+//  - each operation that was taken resolves exactly once;
+//  - a reliable message is delivered at most once at each member, in the order of its sender, and unless its sender was told
+//    that a member did not get it, that member did, if it stayed;
+//  - data opens only for members of the epoch that it was made in, and only from members;
+//  - after all has calmed down members agree on who is in and on the epoch, and see each other online;
+//  - buffers keep within their bounds; when all is closed no timer and no session is left.
+
+#include <cstdint>
+#include <map>
+#include <set>
+#include <string>
+#include <unordered_map>
+#include <utility>
+#include <vector>
+
+#include "session/session_layer.h"
+
+namespace slipway::sim {
+
+enum class OperationKind : std::uint8_t { kPublish, kDirected, kAnycast, kInvite, kRemove, kKeys, kStatus, kClose, kCreate };
+
+class Checks {
+ public:
+  // An operation is about to be asked for; the number is what the payload of a publish carries too.
+  OperationId begin(OperationKind kind, const Name& app, TimeMs now);
+  // It was refused at once: nothing comes of it.
+  void refused(OperationId operation) { operations_[operation - 1].over = true; }
+  // A reliable publish: who should get it.
+  void published(OperationId operation, std::uint32_t session_id, bool reliable, std::vector<Name> expected);
+  void resolved(OperationId operation, const Resolve& resolve);
+  void delivered(const Name& at, const DeliverMessage& delivery, bool reliable, bool mls);
+  // The member's time in this session was interrupted or is over.
+  void interrupted(std::uint32_t session_id, const Name& member, TimeMs now);
+  // The receiver saw the source go: its next message may have any id.
+  void stream_ends(const Name& at, SessionHandle session, const Name& source) { last_id_.erase({at, session, source}); }
+  // The application is gone with all it knew.
+  void crashed(const Name& app, TimeMs now);
+  void fail(std::string what);
+
+  [[nodiscard]] bool all_resolved() const;
+  // After everything: silent losses, unresolved operations.
+  void judge();
+  void judge_bounds(const SessionLayer& layer);
+  [[nodiscard]] const std::string& failure() const { return failure_; }
+  [[nodiscard]] bool failed() const { return !failure_.empty(); }
+
+  std::uint64_t deliveries = 0;
+  std::uint64_t losses = 0;
+
+ private:
+  struct Operation {
+    OperationKind kind;
+    Name app;
+    TimeMs at;
+    bool over = false;      // refused, or its application crashed
+    int resolutions = 0;
+    bool failed = false;
+    bool reliable = false;
+    std::uint32_t session_id = 0;
+    std::vector<Name> expected;
+    std::vector<Name> undelivered;
+    std::vector<Name> got;
+  };
+  struct StreamKey {
+    Name at;
+    SessionHandle session;
+    Name source;
+    friend bool operator==(const StreamKey&, const StreamKey&) = default;
+  };
+  struct StreamHash {
+    std::size_t operator()(const StreamKey& key) const {
+      return NameHash{}(key.at) * 31 + NameHash{}(key.source) + static_cast<std::size_t>(key.session);
+    }
+  };
+  struct Place {
+    std::uint32_t session_id;
+    Name member;
+    friend bool operator==(const Place&, const Place&) = default;
+  };
+  struct PlaceHash {
+    std::size_t operator()(const Place& place) const { return NameHash{}(place.member) ^ (std::size_t{place.session_id} << 9); }
+  };
+
+  std::vector<Operation> operations_;
+  std::unordered_map<StreamKey, std::uint32_t, StreamHash> last_id_;
+  std::unordered_map<Place, TimeMs, PlaceHash> interrupted_;
+  std::unordered_map<Name, TimeMs, NameHash> crashed_;
+  std::string failure_;
+};
+
+// The number that a payload carries, and a payload that carries it.
+[[nodiscard]] SharedBytes payload_of(OperationId operation);
+[[nodiscard]] OperationId number_in(const SharedBytes& payload);
+
+}  // namespace slipway::sim

@@ -1,0 +1,54 @@
+#include "plan.h"
+
+#include <algorithm>
+
+namespace slipway::sim {
+
+namespace {
+
+Fault draw_fault(const Plan& plan, Random& random) {
+  Fault fault{};
+  fault.kind = static_cast<FaultKind>(random.below(kFaultKinds));
+  fault.from = random.below(plan.busy_ms);
+  fault.app = static_cast<std::uint32_t>(random.below(plan.apps));
+  const TimeMs longest = random.chance(0.3) ? plan.busy_ms * 4 : 3'000;
+  fault.until = fault.from + 1 + random.below(longest);
+  switch (fault.kind) {
+    case FaultKind::kPartition: fault.amount = random.next64(); break;
+    case FaultKind::kSlow: fault.amount = random.between(50, 4'000); break;
+    case FaultKind::kClockForward: fault.amount = random.between(100, random.chance(0.3) ? 3'600'000 : 20'000); break;
+    case FaultKind::kClockBack: fault.amount = random.between(100, 3'600'000); break;
+    default: break;
+  }
+  return fault;
+}
+
+}  // namespace
+
+Plan draw_plan(Random& random) {
+  Plan plan;
+  plan.apps = static_cast<std::uint32_t>(random.chance(0.5) ? random.between(2, 3) : random.between(2, 6));
+  plan.services = random.chance(0.3) ? static_cast<std::uint32_t>(random.between(1, plan.apps)) : plan.apps;
+  plan.mls = random.chance(0.65);
+  plan.reliable = random.chance(0.85);
+  plan.timers = {static_cast<std::uint32_t>(random.between(50, 1'000)), static_cast<std::uint32_t>(random.between(1, 10))};
+  const std::uint64_t weather = random.below(4);  // calm, lossy, late, all of it
+  if (weather == 1 || weather == 3) {
+    plan.loss = random.chance(0.3) ? 0.4 : 0.1;
+  }
+  if (weather >= 2) {
+    plan.duplication = 0.15;
+    plan.reorders = true;
+    plan.delay_max = random.between(20, 800);
+    plan.late_max = random.between(0, 3'000);
+  }
+  plan.busy_ms = random.between(2'000, random.chance(0.2) ? 60'000 : 15'000);
+  plan.operations = static_cast<std::uint32_t>(random.between(3, random.chance(0.2) ? 120 : 30));
+  const std::uint64_t faults = random.chance(0.4) ? 0 : random.between(1, 5);
+  for (std::uint64_t i = 0; i < faults; ++i) {
+    plan.faults.push_back(draw_fault(plan, random));
+  }
+  return plan;
+}
+
+}  // namespace slipway::sim

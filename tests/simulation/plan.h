@@ -1,0 +1,51 @@
+#pragma once
+// What happens in a run, drawn from its seed before it starts: how many applications, how bad the network, which faults when,
+// how much is asked for.
+
+#include <cstdint>
+#include <vector>
+
+#include "session/session_message.h"
+#include "sim_random.h"
+
+namespace slipway::sim {
+
+enum class FaultKind : std::uint8_t {
+  kPartition,      // some applications hear only each other
+  kNodeCrash,      // nothing arrives, what was under way is lost, subscriptions are forgotten
+  kAppCrash,       // without state: comes back as another instance
+  kCutOff,         // one application hears nothing and is not heard
+  kSlow,           // one application takes everything late
+  kClockForward,   // one application's clock jumps
+  kClockBack,
+  kAckLoss,        // one application's acknowledgements get lost
+};
+inline constexpr std::uint64_t kFaultKinds = 8;
+struct Fault {
+  FaultKind kind;
+  TimeMs from;
+  TimeMs until;
+  std::uint32_t app;
+  std::uint64_t amount;  // milliseconds, or a set of applications
+};
+
+struct Plan {
+  std::uint32_t apps = 3;
+  std::uint32_t services = 3;       // applications share services in turn
+  bool mls = true;
+  bool reliable = true;
+  TimerSettings timers{200, 4};
+  double loss = 0;
+  double duplication = 0;
+  bool reorders = false;
+  TimeMs delay_min = 1;
+  TimeMs delay_max = 5;
+  TimeMs late_max = 0;              // a copy may come this much later
+  TimeMs busy_ms = 10'000;          // operations and faults happen in this time
+  std::uint32_t operations = 10;
+  std::vector<Fault> faults;
+};
+
+[[nodiscard]] Plan draw_plan(Random& random);
+
+}  // namespace slipway::sim

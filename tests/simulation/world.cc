@@ -1,0 +1,308 @@
+// The machine: events in the order of time, applications, faults.
+#include "world.h"
+
+#include <algorithm>
+#include <cstdio>
+
+namespace slipway::sim {
+
+namespace {
+
+FullName service_name(std::uint32_t number) { return FullName(TextName{{"sim", "apps", "s" + std::to_string(number)}, kNullId}); }
+
+// Names cost strings and hashes; runs share them.
+const FullName& service(std::uint32_t number) {
+  static const std::vector<FullName> names = [] {
+    std::vector<FullName> all;
+    for (std::uint32_t i = 0; i < 16; ++i) {
+      all.push_back(service_name(i));
+    }
+    return all;
+  }();
+  return names[number];
+}
+
+const FullName& channel_service() {
+  static const FullName name(TextName{{"sim", "apps", "channel"}, kNullId});
+  return name;
+}
+
+}  // namespace
+
+World::World(std::uint64_t seed, bool trace) : random_(seed ^ 0x5eed), trace_(trace) {
+  plan_ = draw_plan(random_);
+  busy_until_ = now_ + plan_.busy_ms;
+  apps_.resize(plan_.apps);
+  last_arrival_.assign(std::size_t{plan_.apps} * plan_.apps, 0);
+  for (std::uint32_t i = 0; i < plan_.apps; ++i) {
+    apps_[i].service = service(i % plan_.services);
+    start_app(i);
+  }
+  make_channels();
+  for (std::size_t i = 0; i < plan_.faults.size(); ++i) {
+    schedule(now_ + plan_.faults[i].from, EventKind::kFaultBegins, 0, i);
+    schedule(now_ + std::min(plan_.faults[i].until, plan_.busy_ms), EventKind::kFaultEnds, 0, i);
+  }
+  for (std::uint32_t i = 0; i < plan_.operations; ++i) {
+    schedule(now_ + 50 + random_.below(plan_.busy_ms), EventKind::kOperation);
+  }
+  say("mls " + std::to_string(plan_.mls) + " reliable " + std::to_string(plan_.reliable) + " apps " + std::to_string(plan_.apps) + " timers " +
+      std::to_string(plan_.timers.timeout_ms) + "x" + std::to_string(plan_.timers.max_retries) + " loss " + std::to_string(plan_.loss));
+}
+
+void World::make_channels() {
+  for (int i = 0; i < 2; ++i) {
+    channels_.emplace_back(channel_service().with_id({random_.next64() >> 1, random_.next64()}),
+                           channel_service().with_id({random_.next64() >> 1, random_.next64()}));
+  }
+}
+
+void World::say(const std::string& text) const {
+  if (trace_) {
+    std::fprintf(stderr, "%8llu  %s\n", static_cast<unsigned long long>(now_ - 1'000'000), text.c_str());
+  }
+}
+
+void World::schedule(TimeMs at, EventKind kind, std::uint32_t app, std::size_t index) {
+  events_.push({at, ++order_, kind, app, apps_[app].life, node_life_, index});
+}
+
+// --- applications ------------------------------------------------------------------------------------------------
+
+void World::start_app(std::uint32_t index) {
+  App& app = apps_[index];
+  app.up = true;
+  ++app.life;
+  app.name = app.service.with_id({random_.next64() >> 1, random_.next64()});
+  app.random = std::make_unique<Random>(random_.next64());
+  app.groups = std::make_unique<FakeGroups>(app.name, random_.next64(), &group_log_);
+  app.layer = std::make_unique<SessionLayer>(LayerConfig{app.name, Direction{}, false}, *app.random, *app.groups);
+  app.anycast.reset();
+  app.wake_at = 0;
+  app.wanted.clear();
+  for (const FullName& name : {app.name, app.service.with_id(kAnycastId)}) {
+    app.wanted.push_back({SessionHandle::kNone, name, true});
+    table_.push_back({index, app.life, name.hashed()});
+  }
+  say("app " + std::to_string(index) + " is " + app.name.shown());
+}
+
+void World::crash_app(std::uint32_t index) {
+  App& app = apps_[index];
+  if (!app.up) {
+    return;
+  }
+  say("app " + std::to_string(index) + " crashes");
+  checks_.crashed(app.name.hashed(), now_);
+  app.up = false;
+  ++app.life;  // what is under way to it is for nobody
+  app.layer.reset();
+  std::erase_if(table_, [index](const Subscription& s) { return s.app == index; });
+}
+
+void World::wake_later(std::uint32_t index) {
+  App& app = apps_[index];
+  const auto deadline = app.layer->next_deadline();
+  if (!deadline) {
+    return;
+  }
+  const TimeMs at = std::max<std::int64_t>(static_cast<std::int64_t>(*deadline) - app.clock_ms, static_cast<std::int64_t>(now_));
+  if (app.wake_at == 0 || at < app.wake_at || app.wake_at < now_) {
+    app.wake_at = at;
+    schedule(at, EventKind::kWake, index);
+  }
+}
+
+void World::carry_out(std::uint32_t index) {
+  App& app = apps_[index];
+  Actions actions;
+  while (!app.layer->actions().empty()) {
+    actions.clear();
+    std::swap(actions, app.layer->actions());
+    for (Action& action : actions) {
+      if (auto* out = std::get_if<SendMessage>(&action)) {
+        if (trace_) {
+          say("  " + std::to_string(index) + " -> " + out->message.destination.shown() + " " +
+              std::string(message_type_text(out->message.type)) + " " + std::to_string(out->message.message_id));
+        }
+        send(index, std::move(out->message));
+      } else if (auto* delivery = std::get_if<DeliverMessage>(&action)) {
+        const Session* session = app.layer->find(delivery->session);
+        const bool reliable = session != nullptr && session->facts().reliability.has_value();
+        say("  " + std::to_string(index) + " delivers " + std::to_string(number_in(delivery->message.payload)));
+        checks_.delivered(app.name.hashed(), *delivery, reliable, session != nullptr && session->facts().mls.has_value());
+      } else if (auto* resolve = std::get_if<Resolve>(&action)) {
+        say("  " + std::to_string(index) + " operation " + std::to_string(resolve->operation) + " ends" +
+            (resolve->error ? ": " + resolve->error->message() : std::string()) +
+            (resolve->undelivered.empty() ? "" : ", undelivered " + std::to_string(resolve->undelivered.size())));
+        checks_.resolved(resolve->operation, *resolve);
+      } else if (auto* wish = std::get_if<SubscribeName>(&action)) {
+        subscribe(index, wish->session, wish->name);
+      } else if (auto* end = std::get_if<UnsubscribeName>(&action)) {
+        unsubscribe(index, end->session, end->name);
+      } else if (auto* closed = std::get_if<SessionClosed>(&action)) {
+        say("  " + std::to_string(index) + " session " + std::to_string(static_cast<std::uint64_t>(closed->session)) + " closed, reason " +
+            std::to_string(static_cast<int>(closed->reason)));
+        const auto id = session_ids_.find({app.name.hashed(), closed->session});
+        if (id != session_ids_.end()) {
+          checks_.interrupted(id->second, app.name.hashed(), now_);
+        }
+      } else if (auto* presence = std::get_if<Presence>(&action)) {
+        const bool gone = presence->change == PresenceChange::kLeft || presence->change == PresenceChange::kRemoved;
+        say("  " + std::to_string(index) + " sees " + presence->member.shown() + " change " + std::to_string(static_cast<int>(presence->change)));
+        const Session* session = app.layer->find(presence->session);
+        if (gone && session != nullptr) {
+          checks_.interrupted(session->facts().id, presence->member.hashed(), now_);
+          checks_.stream_ends(app.name.hashed(), presence->session, presence->member.hashed());
+        }
+      } else if (auto* opened = std::get_if<SessionOpened>(&action)) {
+        ++outcome_.joins;
+        say("  " + std::to_string(index) + " session " + std::to_string(static_cast<std::uint64_t>(opened->session)) + " opened");
+      } else if (auto* lost = std::get_if<MessagesLost>(&action)) {
+        say("  " + std::to_string(index) + " lost " + std::to_string(lost->first_id) + " and " + std::to_string(lost->count - 1) + " more of " +
+            lost->source.shown());
+      }
+    }
+  }
+  for (const SessionHandle handle : app.layer->sessions()) {
+    session_ids_.try_emplace({app.name.hashed(), handle}, app.layer->find(handle)->facts().id);
+  }
+  wake_later(index);
+}
+
+// --- faults ------------------------------------------------------------------------------------------------------
+
+void World::begin(const Fault& fault) {
+  say("fault " + std::to_string(static_cast<int>(fault.kind)) + " of app " + std::to_string(fault.app) + " amount " + std::to_string(fault.amount));
+  App& app = apps_[fault.app];
+  switch (fault.kind) {
+    case FaultKind::kPartition: side_ = fault.amount; break;
+    case FaultKind::kNodeCrash:
+      node_up_ = false;
+      ++node_life_;
+      std::erase_if(table_, [](const Subscription&) { return true; });
+      break;
+    case FaultKind::kAppCrash: crash_app(fault.app); break;
+    case FaultKind::kCutOff: app.cut_off = true; break;
+    case FaultKind::kSlow: app.slow_ms = fault.amount; break;
+    case FaultKind::kClockForward:
+      app.clock_ms += static_cast<std::int64_t>(fault.amount);
+      if (app.up) {
+        schedule(now_, EventKind::kWake, fault.app);
+      }
+      break;
+    case FaultKind::kClockBack: app.clock_ms = std::max<std::int64_t>(app.clock_ms - static_cast<std::int64_t>(fault.amount), -900'000); break;
+    case FaultKind::kAckLoss: app.loses_acks = true; break;
+  }
+}
+
+void World::end(const Fault& fault) {
+  App& app = apps_[fault.app];
+  switch (fault.kind) {
+    case FaultKind::kPartition: side_ = 0; break;
+    case FaultKind::kNodeCrash:
+      if (!node_up_) {
+        node_up_ = true;
+        for (std::uint32_t i = 0; i < apps_.size(); ++i) {
+          if (apps_[i].up) {
+            for (const App::Wanted& wanted : apps_[i].wanted) {
+              subscribe_later(i, wanted.session, wanted.name);
+            }
+          }
+        }
+      }
+      break;
+    case FaultKind::kAppCrash:
+      if (!app.up) {
+        start_app(fault.app);
+      }
+      break;
+    case FaultKind::kCutOff: app.cut_off = false; break;
+    case FaultKind::kSlow: app.slow_ms = 0; break;
+    case FaultKind::kAckLoss: app.loses_acks = false; break;
+    case FaultKind::kClockForward:
+    case FaultKind::kClockBack: break;
+  }
+}
+
+// --- the loop ----------------------------------------------------------------------------------------------------
+
+void World::step(const Event& event) {
+  const bool of_app = event.kind == EventKind::kArrival || event.kind == EventKind::kSubscription || event.kind == EventKind::kWake;
+  const bool stale = of_app && (!apps_[event.app].up || apps_[event.app].life != event.life);
+  App& app = apps_[event.app];
+  switch (event.kind) {
+    case EventKind::kArrival: {
+      SessionMessage message = std::move(messages_[event.index]);
+      messages_[event.index] = {};
+      free_messages_.push_back(event.index);
+      if (stale || event.node_life != node_life_) {
+        return;
+      }
+      if (trace_) {
+        say(std::to_string(event.app) + " hears " + std::string(message_type_text(message.type)) + " " + std::to_string(message.message_id) +
+            " of " + message.source.shown());
+      }
+      app.layer->on_message(clock_of(app), std::move(message));
+      break;
+    }
+    case EventKind::kSubscription:
+      if (stale) {
+        return;
+      }
+      on_subscribed(event.app, PendingSubscription(pending_[event.index]));
+      break;
+    case EventKind::kWake:
+      if (stale) {
+        return;
+      }
+      if (app.wake_at <= now_) {
+        app.wake_at = 0;
+      }
+      app.layer->advance(clock_of(app));
+      break;
+    case EventKind::kOperation: random_operation(); return;
+    case EventKind::kFaultBegins: begin(plan_.faults[event.index]); return;
+    case EventKind::kFaultEnds: end(plan_.faults[event.index]); return;
+  }
+  carry_out(event.app);
+}
+
+void World::run_until(TimeMs end) {
+  while (!events_.empty() && events_.top().at <= end && !checks_.failed()) {
+    const Event event = events_.top();
+    events_.pop();
+    now_ = event.at;
+    ++outcome_.events;
+    step(event);
+    if (outcome_.events % 256 == 0) {
+      for (const App& app : apps_) {
+        if (app.layer) {
+          checks_.judge_bounds(*app.layer);
+        }
+      }
+    }
+  }
+  now_ = end;
+}
+
+Outcome World::run() {
+  first_operations();
+  run_until(busy_until_);
+  calm_down();
+  if (!checks_.failed()) {
+    close_all();
+  }
+  if (!checks_.failed()) {
+    checks_.judge();
+  }
+  if (!group_log_.breaches().empty()) {
+    checks_.fail(group_log_.breaches());
+  }
+  outcome_.failure = checks_.failure();
+  outcome_.delivered = checks_.deliveries;
+  outcome_.reported_lost = checks_.losses;
+  return outcome_;
+}
+
+}  // namespace slipway::sim

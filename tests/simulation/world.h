@@ -1,0 +1,149 @@
+#pragma once
+// A run: applications with their session layers, one node between them, a network and clocks that misbehave as planned. All
+// of it in one thread, in simulated time, from one seed.
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <queue>
+#include <map>
+#include <string>
+#include <tuple>
+#include <utility>
+#include <vector>
+
+#include "checks.h"
+#include "fake_group.h"
+#include "plan.h"
+#include "session/session_layer.h"
+
+namespace slipway::sim {
+
+struct App {
+  FullName service;
+  FullName name;                 // of this life
+  std::uint32_t life = 0;
+  bool up = true;
+  bool cut_off = false;
+  bool loses_acks = false;
+  TimeMs slow_ms = 0;
+  std::int64_t clock_ms = 0;     // its clock less the world's
+  TimeMs wake_at = 0;            // 0: none planned
+  std::unique_ptr<Random> random;
+  std::unique_ptr<FakeGroups> groups;
+  std::unique_ptr<SessionLayer> layer;
+  std::optional<SessionHandle> anycast;
+  struct Wanted {
+    SessionHandle session;       // kNone: the application's own
+    FullName name;
+    bool answered;
+  };
+  std::vector<Wanted> wanted;    // what it subscribes again when the node is back
+};
+
+struct Outcome {
+  std::string failure;           // empty: none
+  std::uint64_t events = 0;
+  std::uint64_t published = 0;
+  std::uint64_t delivered = 0;
+  std::uint64_t reported_lost = 0;
+  std::uint64_t joins = 0;
+};
+
+class World {
+ public:
+  World(std::uint64_t seed, bool trace);
+  Outcome run();
+
+ private:
+  struct KeyOrder {
+    using Key = std::pair<Name, SessionHandle>;
+    bool operator()(const Key& a, const Key& b) const { return std::tie(a.first.id, a.second) < std::tie(b.first.id, b.second); }
+  };
+  enum class EventKind : std::uint8_t { kArrival, kSubscription, kWake, kOperation, kFaultBegins, kFaultEnds };
+  struct Event {
+    TimeMs at;
+    std::uint64_t order;
+    EventKind kind;
+    std::uint32_t app;
+    std::uint32_t life;
+    std::uint64_t node_life;
+    std::size_t index;           // of a message, a fault, or what is subscribed
+    friend bool operator<(const Event& a, const Event& b) { return a.at != b.at ? a.at > b.at : a.order > b.order; }
+  };
+  struct Subscription {
+    std::uint32_t app;
+    std::uint32_t life;
+    Name name;
+  };
+  struct PendingSubscription {
+    SessionHandle session;
+    FullName name;
+  };
+
+  // --- the machine: world.cc
+  void schedule(TimeMs at, EventKind kind, std::uint32_t app = 0, std::size_t index = 0);
+  void step(const Event& event);
+  void run_until(TimeMs end);
+  void start_app(std::uint32_t index);
+  void crash_app(std::uint32_t index);
+  void begin(const Fault& fault);
+  void end(const Fault& fault);
+  [[nodiscard]] TimeMs clock_of(const App& app) const { return static_cast<TimeMs>(static_cast<std::int64_t>(now_) + app.clock_ms); }
+  void carry_out(std::uint32_t index);
+  void wake_later(std::uint32_t index);
+
+  // --- the network: network.cc
+  void send(std::uint32_t from, SessionMessage message);
+  void deliver_later(std::uint32_t from, std::uint32_t to, const SessionMessage& message);
+  [[nodiscard]] bool passes(std::uint32_t from, std::uint32_t to) const;
+  void subscribe(std::uint32_t app, SessionHandle session, const FullName& name);
+  void subscribe_later(std::uint32_t app, SessionHandle session, const FullName& name);
+  void on_subscribed(std::uint32_t app, const PendingSubscription& what);
+  void unsubscribe(std::uint32_t app, SessionHandle session, const FullName& name);
+
+  // --- what applications do: workload.cc
+  void make_channels();
+  void first_operations();
+  void random_operation();
+  void publish_somewhere(std::uint32_t index);
+  void publish(std::uint32_t index, SessionHandle handle, std::optional<FullName> to);
+  void publish_anycast(std::uint32_t index);
+  void change_membership(std::uint32_t index);
+  void change_status(std::uint32_t index);
+  void make_session(std::uint32_t index);
+  void close_something(std::uint32_t index);
+  [[nodiscard]] SessionConfig config() const;
+  [[nodiscard]] std::optional<SessionHandle> pick_session(std::uint32_t index);
+  void calm_down();
+  void bring_back();
+  void judge_agreement();
+  void judge_group(std::uint32_t index, const Session& session);
+  void close_all();
+
+  void say(const std::string& text) const;
+
+  Random random_;
+  Plan plan_;
+  bool trace_;
+  TimeMs now_ = 1'000'000;
+  TimeMs busy_until_ = 0;
+  std::uint64_t order_ = 0;
+  std::priority_queue<Event> events_;
+  std::vector<SessionMessage> messages_;
+  std::vector<std::size_t> free_messages_;
+  std::vector<PendingSubscription> pending_;
+  std::vector<App> apps_;
+  std::vector<Subscription> table_;
+  bool node_up_ = true;
+  std::uint64_t node_life_ = 0;
+  std::uint64_t side_ = 0;               // of a partition; 0: none
+  std::vector<TimeMs> last_arrival_;     // by pair, to keep the order
+  std::vector<std::pair<FullName, FullName>> channels_;
+  std::map<std::pair<Name, SessionHandle>, std::uint32_t, KeyOrder> session_ids_;  // also of closed sessions
+  GroupLog group_log_;
+  Checks checks_;
+  Outcome outcome_;
+};
+
+}  // namespace slipway::sim
