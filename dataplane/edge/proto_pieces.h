@@ -57,7 +57,11 @@ class Pieces {
     return true;
   }
 
+  // `to` may be null where the range is empty.
   void copy(Range range, std::byte* to) const {
+    if (range.empty()) {
+      return;
+    }
     if (!pieces_.empty() && range.end() <= pieces_[0].size()) {  // as small messages lie
       std::memcpy(to, pieces_[0].data() + range.at, range.size);
       return;

@@ -74,6 +74,11 @@ TEST(LinkMessage, AnEmptyKemPayloadIsPresent) {
   EXPECT_EQ(decoded(encode_negotiation(n)), n);
 }
 
+TEST(LinkMessage, EmptyTextsAndBytesThatArePresent) {
+  EXPECT_EQ(decoded(golden::from_hex("2a10 0a0e 0a00 1200 1800 2200 2800 3200 3a00")), LinkNegotiation{});
+  EXPECT_EQ(decoded(golden::from_hex("2a04 0a02 4200")).kem_payload, std::vector<std::byte>{});
+}
+
 TEST(LinkMessage, TwoHalvesMergeAndAnotherMemberOfTheOneofForgets) {
   auto first = request();
   Bytes bytes = encode_negotiation(first);
