@@ -1,6 +1,6 @@
 """The foreign MLS implementations: how each is installed, and what it can do.
 
-Each is installed into the build folder and kept there. What is missing (node, cargo, a registry) skips its tests with
+Each is installed into build-interop and kept there. What is missing (node, cargo, a registry) skips its tests with
 the reason; a client of ours that does not build fails them.
 """
 import os
@@ -14,7 +14,7 @@ import pytest
 HERE = Path(__file__).resolve().parent
 TOP = HERE.parents[2]
 BUILD = Path(os.environ.get("SLIPWAY_BUILD", TOP / "build-test"))
-FOLDER = BUILD / "interop"
+FOLDER = TOP / "build-interop"  # shared by the builds, because it is expensive
 NPM_SECONDS = 180
 CARGO_SECONDS = 1500
 
