@@ -16,6 +16,8 @@ constexpr std::string_view kPreface{NGHTTP2_CLIENT_MAGIC, NGHTTP2_CLIENT_MAGIC_L
 
 constexpr std::size_t kFrameHeadBytes = 9;
 
+constexpr std::size_t kUnreadAnswerBytes = 64u << 10;
+
 // Copying a piece this short costs less than a segment of its own.
 constexpr std::size_t kShortPieceBytes = 128;
 
@@ -46,13 +48,15 @@ void H2Session::feed(std::span<const std::byte> bytes, TransportTime now) {
     } else {
       fail(TransportFault::kHttp2Protocol, fmt::format("HTTP/2 failed: {}. {}", nghttp2_strerror(static_cast<int>(taken)), library_text_));
     }
-    pump();
+    pump(true);
     return;
   }
-  if (!library_text_.empty() || nghttp2_session_want_read(session_) == 0) {
-    pump();  // a GOAWAY that ends the connection shows itself when it is framed
-    library_text_.clear();
+  // A GOAWAY that nghttp2 wants to end the connection with shows itself when it is framed: at once, though the peer may
+  // take nothing. Beyond some answers that it does not read, they stay in nghttp2, which bounds their number.
+  if (nghttp2_session_get_outbound_queue_size(session_) > 0 && output_.bytes() < kEdgeOutputBytes + kUnreadAnswerBytes) {
+    pump(true);
   }
+  library_text_.clear();
 }
 
 // One token a frame that carries no message; what our own data makes the peer send is given back in send_data().
@@ -84,6 +88,9 @@ bool H2Session::charge(const nghttp2_frame_hd& hd) {
 
 int H2Session::Callbacks::on_begin_frame(nghttp2_session*, const nghttp2_frame_hd* hd, void* self) {
   auto& session = *static_cast<H2Session*>(self);
+  if (session.failed()) {
+    return NGHTTP2_ERR_CALLBACK_FAILURE;  // an earlier frame of the same input ended the connection
+  }
   if (session.charge(*hd)) {
     return 0;
   }
@@ -237,12 +244,13 @@ int H2Session::Callbacks::send_data(nghttp2_session*, nghttp2_frame* frame, cons
   return session.output_full() ? NGHTTP2_ERR_PAUSE : 0;
 }
 
-void H2Session::pump() {
+// `control`: also when the output is full. nghttp2 gives control frames first, and send_data() ends the round.
+void H2Session::pump(bool control) {
   if (pumping_ || is_stranger_) {
     return;
   }
   pumping_ = true;
-  while (!output_full()) {
+  while (control || !output_full()) {
     const std::uint8_t* data = nullptr;
     const ssize_t bytes = nghttp2_session_mem_send(session_, &data);
     if (bytes <= 0) {

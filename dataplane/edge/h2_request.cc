@@ -160,6 +160,7 @@ bool H2Session::accept(Stream& stream) {
 void H2Session::refuse(Stream& stream, int http_status, int grpc_code, std::string_view message, TransportFault fault,
                        std::string_view challenge) {
   ++counters_.streams_refused;
+  wipe(stream.head->authorization);
   stream.ended = true;
   stream.answered = true;
   stream.trailers_given = true;

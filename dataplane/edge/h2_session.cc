@@ -136,8 +136,10 @@ void H2Session::report_closed(Stream& stream, TransportFault fault) {
 }
 
 void H2Session::close_streams(TransportFault fault) {
+  draining_ = true;
   for (Stream* stream = streams_; stream != nullptr; stream = stream->next) {
     report_closed(*stream, fault);
+    discard_queue(*stream);
   }
 }
 

@@ -57,7 +57,7 @@ class H2Session {
 
   void feed(std::span<const std::byte> bytes, TransportTime now);
   // Frames into the output queue until it is full or nothing may go.
-  void pump();
+  void pump(bool control = false);
 
   std::int32_t open_stream();  // client; below 0: not now
   WriteResult write_message(std::int32_t stream, std::span<const iovec> pieces, std::uint64_t token);

@@ -99,15 +99,17 @@ void Transport::fail(TransportFault fault, std::string text) {
 }
 
 void Transport::collect_errors() {
-  if (failed()) {
-    return;
+  if (!failed()) {
+    if (h2_ != nullptr && h2_->failed()) {
+      error_ = h2_->error();
+    } else if (ws_ != nullptr && ws_->failed()) {
+      error_ = ws_->error();
+    } else if (tls_ != nullptr && tls_->failed()) {
+      fail(tls_->error().fault, tls_->error().text);
+    }
   }
-  if (h2_ != nullptr && h2_->failed()) {
-    error_ = h2_->error();
-  } else if (ws_ != nullptr && ws_->failed()) {
-    error_ = ws_->error();
-  } else if (tls_ != nullptr && tls_->failed()) {
-    fail(tls_->error().fault, tls_->error().text);
+  if (closing_ns_ == 0 && (failed() || (h2_ != nullptr ? h2_->over() : ws_->over()))) {
+    closing_ns_ = std::max<std::uint64_t>(now_.now_ns, 1);  // a peer that does not read our last bytes is not waited for
   }
 }
 

@@ -93,10 +93,12 @@ class Transport {
   void tick(TransportTime now);
   [[nodiscard]] std::uint64_t next_deadline_ns() const;  // ~0: none
   void drain();   // new streams are refused; open ones go on
-  void close(TransportTime now);   // says so to the peer; finished() when that was sent
+  // Says so to the peer; finished() when that was sent, or after two seconds. What was not framed is thrown away.
+  void close(TransportTime now);
   [[nodiscard]] bool failed() const { return error_.fault != TransportFault::kNone; }
   [[nodiscard]] const TransportError& error() const { return error_; }
-  // Nothing is left to send and nothing will come: close the socket.
+  // Nothing is left to send and nothing will come: close the socket. Comes without kFailed too: after close(), after
+  // the peer's own goodbye, after a GOAWAY when its last stream has ended.
   [[nodiscard]] bool finished() const;
 
   [[nodiscard]] std::size_t open_streams() const;
@@ -134,7 +136,7 @@ class Transport {
   std::uint64_t started_ns_;
   std::uint64_t last_received_ns_;
   std::uint64_t pinged_ns_ = 0;     // 0: no ping is unanswered
-  std::uint64_t closing_ns_ = 0;    // when close() was called
+  std::uint64_t closing_ns_ = 0;    // when the end began; 0: not yet
   std::uint64_t aged_ns_ = 0;       // when the age was reached
   bool goaway_final_ = false;
   bool peer_closed_ = false;

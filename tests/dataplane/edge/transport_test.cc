@@ -311,6 +311,54 @@ TEST(Flow, ASlowReaderIsBoundedAndItsTokensComeBack) {
   EXPECT_FALSE(server.broken_order);
 }
 
+TEST(Flow, AFailedConnectionSendsNoMoreMessagesAndIsNotWaitedFor) {
+  Peer server, client;
+  ASSERT_TRUE(server.make(server_config()));
+  ASSERT_TRUE(client.make(client_config()));
+  const std::int32_t stream = client.transport->open_stream();
+  exchange(client, server);
+  for (int i = 0; i < 40; ++i) {
+    server.send(stream, std::string(40'000, 'm'));
+  }
+  iovec piece;
+  ASSERT_EQ(server.transport->gather({&piece, 1}), 1u);  // and the peer takes nothing of it
+  server.feed(frame(0, 0, 0, "data on stream 0") + frame(6, 0, 0, "12345678"));
+  EXPECT_EQ(server.fault, TransportFault::kHttp2Protocol);
+  EXPECT_LE(server.transport->pending_bytes(), kEdgeOutputBytes + 40'000);
+  EXPECT_FALSE(server.transport->finished());
+  EXPECT_LE(server.transport->next_deadline_ns(), server.now.now_ns + 2'100'000'000);
+  server.now.now_ns += 2'100'000'000;
+  server.transport->tick(server.now);
+  EXPECT_TRUE(server.transport->finished());
+}
+
+TEST(Flow, NothingComesAfterAFailure) {
+  Peer server;
+  ASSERT_TRUE(server.make(server_config()));
+  server.feed(kClientStart);
+  server.feed(frame(7, 0, 0, std::string("\0\0\0\0\0\0\0\2", 8)) + frame(0, 0, 1, grpc("late")) + request_on(3));
+  EXPECT_EQ(server.fault, TransportFault::kHttp2Protocol);
+  EXPECT_TRUE(server.messages.empty());
+  EXPECT_EQ(server.opened.size(), 1u);
+}
+
+TEST(Flow, CloseGivesTheTokensBack) {
+  Peer server, client;
+  ASSERT_TRUE(server.make(server_config()));
+  ASSERT_TRUE(client.make(client_config()));
+  const std::int32_t stream = client.transport->open_stream();
+  exchange(client, server);
+  for (int i = 0; i < 10; ++i) {
+    server.send(stream, std::string(40'000, 'm'));
+  }
+  server.transport->close(server.now);
+  EXPECT_TRUE(server.held.empty());
+  exchange(client, server);
+  EXPECT_TRUE(client.messages.empty());
+  EXPECT_TRUE(client.goaway);
+  EXPECT_TRUE(server.transport->finished());
+}
+
 TEST(Flow, ManyShortMessagesShareFrames) {
   Peer server, client;
   ASSERT_TRUE(server.make(server_config()));
@@ -434,7 +482,6 @@ TEST_F(ServerTest, StreamEndsInsideAMessage) {
   server.feed(frame(0, 1, 1, grpc("cut off").substr(0, 8)));
   ASSERT_EQ(server.closed.size(), 1u);
   EXPECT_EQ(server.closed[0].fault, TransportFault::kCutMessage);
-  EXPECT_EQ(server.transport->open_streams(), 1u);
   (void)server.take();
   EXPECT_EQ(server.transport->open_streams(), 0u);
 }
