@@ -228,22 +228,19 @@ struct FastSequence {
   void store(DatagramSender& s) const { s.counter = word & ((std::uint64_t{1} << 56) - 1); }
 };
 
-// Untagged, the headers take 80 bytes: on a frame that came the same way these begin on a cache line, and no store
-// crosses one. The last 16 are the tag: `tag_is_there` where a packet that was received lies in the same bytes.
-// Otherwise all 96, of which the first are not part of the packet.
-template <bool tag_is_there>
+// Untagged, the headers take 80 bytes, the last 16 of which are the tag, all zero. On a frame that came the same way they
+// begin on a cache line, no store crosses one, and the tag is there. Otherwise all 96 are stored, of which the first are
+// not part of the packet.
+template <bool in_place>
 inline void put_header(std::byte* frame, const FastHeader& header) {
   static_assert(fast_lane::kUntagged == 80 && kFastHeaderBytes == 96);
   const auto copy = [frame, &header](std::size_t before) {
     const __m256i bytes = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(header.bytes.data() + kFastHeaderBytes - before));
     _mm256_storeu_si256(reinterpret_cast<__m256i*>(frame - before), bytes);
   };
-  if (header.length == fast_lane::kUntagged) [[likely]] {
+  if constexpr (in_place) {
     copy(80);
     copy(48);
-    if constexpr (!tag_is_there) {
-      _mm_storeu_si128(reinterpret_cast<__m128i*>(frame - 16), _mm_setzero_si128());
-    }
   } else {
     copy(96);
     copy(64);
@@ -252,12 +249,13 @@ inline void put_header(std::byte* frame, const FastHeader& header) {
 }
 
 // Writes the headers before `frame`, which lies in `m`; the mbuf then is the packet. The frame is not above
-// header.largest_frame(); there are kFastHeaderBytes before it.
-template <bool tag_is_there>
+// header.largest_frame(); there are kFastHeaderBytes before it. `in_place`: the mbuf is a plain packet still, and its
+// headers and these both take kUntagged bytes: it then begins and ends where it did.
+template <bool in_place>
 inline void put_packet(const FastHeader& header, FastSequence& sequence, rte_mbuf* m, std::byte* frame, std::uint32_t frame_bytes) {
   using namespace fast_lane;
   const std::uint32_t flow = flow_hash(frame);
-  put_header<tag_is_there>(frame, header);
+  put_header<in_place>(frame, header);
   std::byte* shim = frame - kShimBytes;
   std::byte* udp = shim - kUdpBytes;
   std::byte* ip = udp - kIpBytes;
@@ -282,9 +280,11 @@ inline void put_packet(const FastHeader& header, FastSequence& sequence, rte_mbu
     store_le(udp + 6, (header.by_device & by_device::kUdp) != 0 ? pseudo : std::uint16_t{0});
     m->tx_offload = header.tx_offload;
   }
-  m->data_off = static_cast<std::uint16_t>(frame - static_cast<const std::byte*>(m->buf_addr) - header.length);
   m->ol_flags = header.ol_flags;
-  store_lengths(m, frame_bytes + header.length);
+  if constexpr (!in_place) {
+    m->data_off = static_cast<std::uint16_t>(frame - static_cast<const std::byte*>(m->buf_addr) - header.length);
+    store_lengths(m, frame_bytes + header.length);
+  }
 }
 
 // A frame to a link: true, and then the mbuf is the packet; or false, and nothing has changed.

@@ -314,6 +314,8 @@ class SocketEngine::Impl {
   std::uint64_t operations_ = 0;  // under way, without the wake poll
   std::uint64_t now_ns_ = 0;
   std::uint64_t next_tick_ns_ = 0;
+  std::uint64_t ticked_ns_ = 0;   // when the last tick was
+  std::uint64_t watched_ns_ = 0;  // a clock that runs while this thread does: for stalls
 
   // Receiving.
   std::unique_ptr<SocketSlab> slab_;

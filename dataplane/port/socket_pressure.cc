@@ -1,5 +1,7 @@
 // Slow receivers: high and low water, paused senders, stalls; and the deadlines of streams.
 
+#include <algorithm>
+
 #include <sys/ioctl.h>
 #include <linux/sockios.h>
 
@@ -10,6 +12,9 @@ namespace {
 constexpr std::uint64_t kNsPerMs = 1'000'000;
 // The budget counts as free again when this much of it is: else senders would start and stop for every frame.
 constexpr std::size_t kBudgetFreeBytes = 256u << 10;
+// How much of the time between two looks counts against a receiver: of a longer one this thread did not run for most,
+// and neither, on a machine that busy, did others.
+constexpr std::uint64_t kMostWatchedNs = 2 * kTickNs;
 }  // namespace
 
 void SocketEngine::Impl::pause(LinkIndex from, LinkIndex receiver) {
@@ -94,9 +99,9 @@ std::int64_t SocketEngine::Impl::peer_progress(const Stream& stream) {
 void SocketEngine::Impl::press(Stream& stream) {
   stream.congested = true;
   stream.progress = peer_progress(stream);
-  stream.progress_ns = now_ns_;
+  stream.progress_ns = watched_ns_;
   stream.window_progress = stream.progress;
-  stream.window_ns = now_ns_;
+  stream.window_ns = watched_ns_;
   congestion_.set(stream.link, congestion_flag::kCongested);
   pressed_.push(streams_.data(), stream.link);
 }
@@ -141,19 +146,20 @@ void SocketEngine::Impl::check_pressed(std::uint64_t now_ns) {
     if (stream.overflow == OverflowPolicy::kPause) {
       continue;
     }
+    // A peer that we have offered nothing has not refused it.
     const std::int64_t progress = peer_progress(stream);
-    if (progress > stream.progress) {
+    if (progress > stream.progress || !stream.send_busy) {
       stream.progress = progress;
-      stream.progress_ns = now_ns;
+      stream.progress_ns = watched_ns_;
     }
-    if (now_ns - stream.progress_ns >= kStallNoByteMs * kNsPerMs) {
+    if (watched_ns_ - stream.progress_ns >= kStallNoByteMs * kNsPerMs) {
       stall(stream, now_ns);
-    } else if (now_ns - stream.window_ns >= kStallWindowMs * kNsPerMs) {
+    } else if (watched_ns_ - stream.window_ns >= kStallWindowMs * kNsPerMs) {
       if (stream.progress - stream.window_progress < static_cast<std::int64_t>(kStallWindowBytes)) {
         stall(stream, now_ns);
       }
       stream.window_progress = stream.progress;
-      stream.window_ns = now_ns;
+      stream.window_ns = watched_ns_;
     }
   }
 }
@@ -165,6 +171,8 @@ bool SocketEngine::Impl::has_deadlines() const {
 
 void SocketEngine::Impl::tick(std::uint64_t now_ns) {
   next_tick_ns_ = now_ns + kTickNs;
+  watched_ns_ += std::min(now_ns - ticked_ns_, kMostWatchedNs);
+  ticked_ns_ = now_ns;
   while (!partials_.empty()) {
     Stream& stream = streams_[partials_.front()];
     if (now_ns - stream.partial_since_ns < kPartialDeadlineMs * kNsPerMs) {

@@ -87,9 +87,9 @@ struct Stream {
   bool congested = false;        // above high water (also while stalled)
   bool stalled = false;
   std::int64_t progress = 0;         // bytes that the peer took
-  std::uint64_t progress_ns = 0;     // when that last grew
+  std::uint64_t progress_ns = 0;     // when that last grew, by the engine's watched_ns_
   std::int64_t window_progress = 0;  // at the start of the present window
-  std::uint64_t window_ns = 0;
+  std::uint64_t window_ns = 0;       // likewise
   std::uint64_t stalled_ns = 0;
 
   StreamNode ready;      // has received pieces

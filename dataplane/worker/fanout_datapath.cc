@@ -10,7 +10,7 @@
 namespace slipway {
 namespace {
 
-constexpr std::uint32_t kChunk = 64;  // links collected at a time
+constexpr std::uint32_t kChunk = kMaxBurst;  // links collected at a time
 
 inline ClassMask classes_for(const WorkerCore& w, LinkIndex in_link) {
   return w.links[in_link].link_class == LinkClass::kPeer ? w.rules_from_peer.classes : w.rules.classes;
@@ -24,23 +24,28 @@ void add_references(rte_mbuf* frame, std::uint32_t count) {
 
 // Up to w.fanout_left copies. The caller keeps its reference until at.finished; the last copy then takes it, so that a
 // group of one receiver costs no more than a unicast.
-// cost: expected, a copy: 1 ns for the link, 1-5 for a reference, and what the receiver's port or socket takes.
+// cost: expected, a copy: 1 ns for the link, 1-5 for a reference (send_small_copies needs none), and what the receiver's
+// port or socket takes.
 void make_copies(WorkerCore& w, rte_mbuf* frame, LinkIndex in_link, RouteMatch match, FanoutPosition& at) {
   std::array<LinkIndex, kChunk> links;
   const ClassMask classes = classes_for(w, in_link);
   while (!at.finished && w.fanout_left != 0) {
     const std::uint32_t want = std::min(kChunk, w.fanout_left);
     const std::uint32_t count = w.table->collect_links(match, in_link, classes, at, {links.data(), want});
-    const std::uint32_t extra = at.finished && count != 0 ? count - 1 : count;
-    if (extra != 0) {
-      add_references(frame, extra);
-    }
     w.counters.copies_made.add(count);
-    for (std::uint32_t i = 0; i < count; ++i) {
+    w.fanout_left -= count;
+    // The last copy takes the caller's reference: of a group of one, and of small frames, it is the frame itself.
+    const std::uint32_t last = at.finished && count != 0 ? 1 : 0;
+    const std::uint32_t shared = count > last ? send_small_copies(w, frame, links.data(), count - last) : 0;
+    if (shared != 0) {
+      add_references(frame, shared);
+    }
+    for (std::uint32_t i = 0; i < shared; ++i) {
       send_copy(w, links[i], frame);
     }
-    w.fanout_left -= count;
-    if (at.finished && count == 0) {
+    if (last != 0) {
+      send_copy(w, links[count - 1], frame);
+    } else if (at.finished) {
       rte_pktmbuf_free(frame);  // the links that were left have all gone: nobody took the last reference
     }
   }

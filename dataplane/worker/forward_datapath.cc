@@ -60,7 +60,7 @@ LinkIndex choose(WorkerCore& w, RouteMatch match, LinkIndex in_link) {
 [[gnu::noinline]] void send_general(WorkerCore& w, const Publishes& p, std::uint32_t i, RouteMatch match) {
   rte_mbuf* m = p.mbuf[i];
   const LinkIndex in_link = p.in_link[i];
-  if (p.packets) {
+  if (p.header_bytes != 0) {
     open_packet(m, p.frame(i), p.bytes[i], in_link);
   }
   const bool all = frame_fanout(data_of(m)) != 1;
@@ -100,7 +100,8 @@ void choose_links(WorkerCore& w, const RouteMatch* matches, Publishes& p) {
 }
 
 // Packets from `first` on, as many as leave one behind the other by one port in the short way, into its buffer and
-// the books. Returns how many; the next one is left as it was. A function of its own, for the registers.
+// the books. Returns how many; the next one is left as it was. There is one at `first`. A function of its
+// own, for the registers.
 // cost: expected 6 ns a packet: 4 for its headers, 2 for the books.
 [[gnu::noinline]] std::uint32_t send_packets(WorkerCore& w, PortSlot& slot, const Publishes& p, std::uint32_t first) {
   const FastHeader* headers = w.headers.data();
@@ -109,10 +110,11 @@ void choose_links(WorkerCore& w, const RouteMatch* matches, Publishes& p) {
   TxCopy* copies = slot.copy.data() + slot.copies - first;
   const std::uint32_t slot_bits = headers[p.to[first]].fit & ~kFitBytes;
   const std::uint64_t count = p.count;
+  const std::uint16_t in_place = p.header_bytes == fast_lane::kUntagged ? fast_lane::kUntagged : 0;
   FastSequence sequence(w.sender);
   std::uint64_t total = 0;
   std::uint64_t i = first;
-  for (; i < count; ++i) {
+  while (true) {
     const std::uint64_t to = p.to[i];
     const FastHeader& header = headers[to];
     const std::uint32_t bytes = p.bytes[i];
@@ -122,10 +124,18 @@ void choose_links(WorkerCore& w, const RouteMatch* matches, Publishes& p) {
     rte_mbuf* m = p.mbuf[i];
     packets[i] = m;
     store_le(copies + i, static_cast<std::uint32_t>(to) | 1u << 16);  // link and packets
-    put_packet<true>(header, sequence, m, p.frame(static_cast<std::uint32_t>(i)), bytes);
+    std::byte* frame = p.frame(static_cast<std::uint32_t>(i));
+    if (header.length == in_place) [[likely]] {
+      put_packet<true>(header, sequence, m, frame, bytes);
+    } else {
+      put_packet<false>(header, sequence, m, frame, bytes);
+    }
     counters[to].frames_sent.add(1);  // taken back if the port refuses it
     counters[to].bytes_sent.add(bytes);
     total += bytes;
+    if (++i == count) {
+      break;
+    }
   }
   sequence.store(w.sender);
   const auto sent = static_cast<std::uint32_t>(i - first);
@@ -144,7 +154,7 @@ void send_publishes(WorkerCore& w, const Publishes& p, const RouteMatch* matches
   for (std::uint32_t done = 0; done < p.count;) {
     const FastHeader& header = w.headers[p.to[done]];
     PortSlot* slot = w.slots[header.slot()];  // of a header that fits nothing, maybe none
-    if (p.packets && header.largest_frame() != 0 && w.fanouts.count == 0 && slot->packets + p.count <= kTxBufferPackets) [[likely]] {
+    if (p.header_bytes != 0 && header.largest_frame() != 0 && w.fanouts.count == 0 && slot->packets + p.count <= kTxBufferPackets) [[likely]] {
       const std::uint32_t sent = send_packets(w, *slot, p, done);
       done += sent;
       if (sent != 0) {

@@ -11,7 +11,7 @@ namespace slipway {
 // The publishes of a burst, in order of arrival: in order, with hops left, one hop taken.
 struct Publishes {
   std::uint32_t count = 0;
-  bool packets = false;  // the mbufs are plain packets still (FastCheck), not frames: open_packet makes one of it
+  std::uint32_t header_bytes = 0;  // not 0: the mbufs are plain packets still (FastCheck), with so much before the frame
   std::array<rte_mbuf*, kMaxBurst> mbuf;
   std::array<const std::byte*, kMaxBurst> destination;  // of the frame's bytes
   std::array<LinkIndex, kMaxBurst> in_link;

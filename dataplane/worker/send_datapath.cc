@@ -136,6 +136,43 @@ void send_copy(WorkerCore& w, LinkIndex to, rte_mbuf* frame) {
   send_up(w, to, link, frame);
 }
 
+// cost: expected 25 ns a copy of 168 bytes: 6 for the headers, 5 for a buffer, 4 for the bytes, 2 for the books, the rest
+// the driver's, which gives the buffer back.
+std::uint32_t send_small_copies(WorkerCore& w, rte_mbuf* frame, LinkIndex* links, std::uint32_t count) {
+  const std::uint32_t bytes = frame->data_len;
+  std::array<rte_mbuf*, kMaxBurst> copies;
+  if (frame->nb_segs != 1 || bytes > kCopyBytes + kFrameHeaderBytes || count > copies.size() ||
+      rte_pktmbuf_alloc_bulk(w.pool, copies.data(), count) != 0) {
+    return count;
+  }
+  static_assert(kCopyBytes + kFrameHeaderBytes <= kMbufDataBytes && RTE_PKTMBUF_HEADROOM >= kFastHeaderBytes);
+  FastSequence sequence(w.sender);
+  std::uint32_t left = 0;
+  for (std::uint32_t i = 0; i < count; ++i) {
+    const LinkIndex to = links[i];
+    const FastHeader& header = w.headers[to];
+    if (bytes > header.largest_frame()) {
+      links[left++] = to;
+      continue;
+    }
+    PortSlot& slot = *w.slots[header.slot()];
+    if (slot.packets == kTxBufferPackets) [[unlikely]] {
+      flush_port(w, slot);
+    }
+    rte_mbuf* copy = copies[i - left];
+    std::byte* at = data_of(copy);
+    std::memcpy(at, data_of(frame), bytes);
+    put_packet<false>(header, sequence, copy, at, bytes);
+    slot.packet[slot.packets] = copy;
+    note_copy(w, slot, to, bytes, 1);
+  }
+  sequence.store(w.sender);
+  if (left != 0) {
+    rte_pktmbuf_free_bulk(copies.data() + (count - left), left);
+  }
+  return left;
+}
+
 void send_injected(WorkerCore& w, LinkIndex to, rte_mbuf* frame) {
   const LinkHot& link = w.links[to];
   if (link.state == LinkState::kFree) {

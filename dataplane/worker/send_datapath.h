@@ -15,6 +15,12 @@ void send_copy(WorkerCore& w, LinkIndex to, rte_mbuf* frame);
 // The same for a frame of the control thread: it may go to a link whose hello is not finished.
 void send_injected(WorkerCore& w, LinkIndex to, rte_mbuf* frame);
 
+// Copies of a small frame in one buffer for those of `links` that a port of this worker reaches in the short way: each
+// gets bytes of its own, which costs less than sharing them. The links that are left (all of them for another frame, or
+// when buffers are short) are moved to the front. Returns how many. The frame stays the caller's, who has counted all
+// the copies.
+std::uint32_t send_small_copies(WorkerCore& w, rte_mbuf* frame, LinkIndex* links, std::uint32_t count);
+
 // A packet that is no frame, as it is, out of one port.
 void send_packet(WorkerCore& w, PortSlot& slot, rte_mbuf* packet);
 

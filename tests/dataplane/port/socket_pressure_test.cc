@@ -142,6 +142,14 @@ TEST_F(StalledReader, IsNamedLosesOnlyItsOwnAndIsDisconnected) {
   EXPECT_EQ(rig.congestion->flags(stuck), 0);
 }
 
+TEST_F(StalledReader, TimeInWhichTheWorkerDidNotRunIsNotHeldAgainstIt) {
+  run(300, 0, 60'000);
+  run(5, 1'000, 60'000);
+  EXPECT_TRUE(of_type(seen, Event::kStalled).empty());
+  run(60, 10, 60'000);
+  EXPECT_EQ(of_type(seen, Event::kStalled).size(), 1u);
+}
+
 TEST_F(StalledReader, RecoversWhenItReadsAgain) {
   constexpr std::uint32_t kCount = 20'000;
   run(300, 0, kCount);
@@ -489,7 +497,11 @@ TEST(SocketPressure, WhoDoesNotTakeAnswersIsNotAskedForMore) {
   ASSERT_TRUE(rig.run_until([&] { return rig.received.size() == 1; }));
   // When it takes nothing at all, its answers are dropped, but it is heard: it may say goodbye.
   fill();
-  rig.advance_ms(kStallNoByteMs + 20);
+  for (std::uint64_t ms = 0; ms < kStallNoByteMs + 40; ms += 10) {
+    rig.advance_ms(10);
+    rig.step();
+  }
+  EXPECT_EQ(rig.congestion->flags(link), congestion_flag::kStalled);
   peer->write_some(prefixed(make_control_bytes(200, 2)));
   EXPECT_TRUE(rig.run_until([&] { return rig.received.size() == 2; }));
 }
