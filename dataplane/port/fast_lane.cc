@@ -48,8 +48,8 @@ FastLane make_fast_lane(const EthernetPort& port) {
   lane.ip_less[1] = static_cast<std::uint16_t>(ip);                         // the IP header's total length
   lane.ip_less[12] = static_cast<std::uint16_t>(ip + fast_lane::kIpBytes);  // UDP's
   lane.shim_less[5] = static_cast<std::uint16_t>(ip + fast_lane::kAfterIp);
-  lane.ip_offset = static_cast<std::uint32_t>(ip);
-  lane.least_bytes = static_cast<std::uint32_t>(ip + fast_lane::kAfterIp + kFrameHeaderBytes);
+  lane.header_bytes = static_cast<std::uint32_t>(ip + fast_lane::kAfterIp);
+  lane.least_bytes = lane.header_bytes + static_cast<std::uint32_t>(kFrameHeaderBytes);
   return lane;
 }
 
@@ -90,10 +90,6 @@ FastHeader make_fast_header(const EthernetPort& port, const LinkRecord& link, st
   header.by_device = static_cast<std::uint8_t>((port.tx_ipv4_checksum ? by_device::kIp : 0) | (port.tx_udp_checksum ? by_device::kUdp : 0));
   header.ol_flags = (port.tx_ipv4_checksum ? RTE_MBUF_F_TX_IPV4 | RTE_MBUF_F_TX_IP_CKSUM : 0) |
                     (port.tx_udp_checksum ? RTE_MBUF_F_TX_IPV4 | RTE_MBUF_F_TX_UDP_CKSUM : 0);
-  rte_mbuf lengths{};
-  lengths.l2_len = outer.ip_offset;
-  lengths.l3_len = fast_lane::kIpBytes;
-  header.tx_offload = lengths.tx_offload;
   return header;
 }
 

@@ -43,7 +43,7 @@ struct alignas(64) FastLane {
   fast_lane::Bytes32 ip_want{};               // from the IP header to the shim's link id, without what a link knows
   std::array<std::uint16_t, 16> ip_less{};    // the packet's length minus this, in each place of a length, is that length
   std::array<std::uint16_t, 8> shim_less{};
-  std::uint32_t ip_offset = 0;
+  std::uint32_t header_bytes = 0;             // before the frame
   std::uint32_t least_bytes = 0xFFFFFFFF;     // of a packet that holds a frame header; all ones: nothing here is plain
 };
 
@@ -62,7 +62,7 @@ struct alignas(64) FastHeader {
   // Zero bytes: every frame goes the general way.
   std::uint32_t fit = 0;
   std::uint64_t ol_flags = 0;       // of the mbuf: what the device fills in
-  std::uint64_t tx_offload = 0;     // and where
+  LinkCounters* counters = nullptr; // the caller's: where copies to this link are counted
   std::uint16_t ip_rest = 0;        // the IPv4 header's checksum if its length were zero
   std::uint16_t udp_sum = 0;        // of the pseudo header without its length
   std::uint8_t by_device = 0;       // checksums that the device fills in; IP's is made here otherwise, UDP goes without
@@ -123,22 +123,21 @@ class FastCheck {
         ip_less_(fast_lane::load32(&lane.ip_less)),
         shim_less_(_mm_load_si128(reinterpret_cast<const __m128i*>(&lane.shim_less))),
         peers_(peers),
-        ip_offset_(lane.ip_offset),
+        header_bytes_(lane.header_bytes),
         least_bytes_(lane.least_bytes) {}
 
-  // Whether a packet that is long enough is plain; its link then. Changes nothing. The frame is at frame_of(m).
-  [[nodiscard]] bool is_plain(const rte_mbuf* m, std::uint64_t* link_of_it) const {
+  // Whether a packet that is long enough, its frame at frame_of(m), is plain; its link then. Changes nothing.
+  [[nodiscard]] bool is_plain(const rte_mbuf* m, const std::byte* frame, std::uint64_t* link_of_it) const {
     constexpr std::uint64_t kOdd = RTE_MBUF_F_RX_VLAN_STRIPPED | RTE_MBUF_F_RX_IP_CKSUM_BAD | RTE_MBUF_F_RX_L4_CKSUM_BAD |
                                    RTE_MBUF_F_EXTERNAL | RTE_MBUF_F_INDIRECT;
     const std::uint64_t flags = m->ol_flags;
     if (!fast_lane::is_alone(m) || m->data_off < kFastHeaderBytes - fast_lane::kUntagged || (flags & kOdd) != 0) {
       return false;
     }
-    const auto* packet = rte_pktmbuf_mtod(m, const std::byte*);
-    const std::byte* ip = packet + ip_offset_;
+    const std::byte* ip = frame - fast_lane::kAfterIp;  // all by distances from one address: registers are few
     const std::uint64_t link = load_le<std::uint32_t>(ip + fast_lane::kLinkId) & (kMaxLinks - 1);
     const __m256i length = _mm256_set1_epi16(static_cast<short>(m->data_len));
-    const __m256i wrong = _mm256_or_si256(front_differs(packet), _mm256_or_si256(ip_differs(ip, length, peers_[link]), shim_differs(ip, length)));
+    const __m256i wrong = _mm256_or_si256(front_differs(frame - header_bytes_), _mm256_or_si256(ip_differs(ip, length, peers_[link]), shim_differs(ip, length)));
     if (!_mm256_testz_si256(wrong, wrong)) {
       return false;
     }
@@ -150,10 +149,8 @@ class FastCheck {
   }
   [[nodiscard]] bool long_enough(const rte_mbuf* m) const { return m->data_len >= least_bytes_; }
 
-  [[nodiscard]] std::byte* frame_of(rte_mbuf* m) const { return data_of(m) + ip_offset_ + fast_lane::kAfterIp; }
-  [[nodiscard]] std::uint32_t frame_bytes_of(const rte_mbuf* m) const {
-    return static_cast<std::uint32_t>(m->data_len - (ip_offset_ + fast_lane::kAfterIp));
-  }
+  [[nodiscard]] std::byte* frame_of(rte_mbuf* m) const { return data_of(m) + header_bytes_; }
+  [[nodiscard]] std::uint32_t frame_bytes_of(const rte_mbuf* m) const { return static_cast<std::uint32_t>(m->data_len - header_bytes_); }
  private:
   [[nodiscard]] __m256i front_differs(const std::byte* packet) const {
     return _mm256_and_si256(_mm256_xor_si256(fast_lane::load32(packet), front_want_), front_mask_);
@@ -196,7 +193,7 @@ class FastCheck {
   __m256i ip_less_;
   __m128i shim_less_;
   const FastPeer* peers_;
-  std::uint64_t ip_offset_;
+  std::uint64_t header_bytes_;
   std::uint32_t least_bytes_;
 };
 
@@ -212,7 +209,7 @@ inline void open_packet(rte_mbuf* m, const std::byte* frame, std::uint32_t frame
 [[nodiscard]] inline LinkIndex fast_receive(const FastLane& lane, const FastPeer* peers, rte_mbuf* m) {
   const FastCheck check(lane, peers);
   std::uint64_t link = kNoLink;
-  if (!check.long_enough(m) || !check.is_plain(m, &link)) {
+  if (!check.long_enough(m) || !check.is_plain(m, check.frame_of(m), &link)) {
     return kNoLink;
   }
   open_packet(m, check.frame_of(m), check.frame_bytes_of(m), static_cast<LinkIndex>(link));
@@ -278,7 +275,7 @@ inline void put_packet(const FastHeader& header, FastSequence& sequence, rte_mbu
     const auto pseudo = static_cast<std::uint16_t>(udp_sum + (udp_sum >> 16));  // the device adds the rest
     store_le(ip + 10, (header.by_device & by_device::kIp) != 0 ? std::uint16_t{0} : ip_checksum);
     store_le(udp + 6, (header.by_device & by_device::kUdp) != 0 ? pseudo : std::uint16_t{0});
-    m->tx_offload = header.tx_offload;
+    m->tx_offload = rte_mbuf_tx_offload(header.length - kAfterIp, kIpBytes, 0, 0, 0, 0, 0);
   }
   m->ol_flags = header.ol_flags;
   if constexpr (!in_place) {

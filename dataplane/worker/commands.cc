@@ -48,6 +48,7 @@ void set_header(WorkerCore& w, const LinkRecord& record) {
     return;
   }
   w.headers[record.index] = make_fast_header(*w.ports[slot]->ethernet, record, slot);
+  w.headers[record.index].counters = &w.link_counters[record.index];
 }
 
 // Nothing of a removed link stays here. Its owner says so when the link has no socket; a socket's engine says it

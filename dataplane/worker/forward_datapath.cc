@@ -105,7 +105,6 @@ void choose_links(WorkerCore& w, const RouteMatch* matches, Publishes& p) {
 // cost: expected 6 ns a packet: 4 for its headers, 2 for the books.
 [[gnu::noinline]] std::uint32_t send_packets(WorkerCore& w, PortSlot& slot, const Publishes& p, std::uint32_t first) {
   const FastHeader* headers = w.headers.data();
-  LinkCounters* counters = w.link_counters.data();
   rte_mbuf** packets = slot.packet.data() + slot.packets - first;
   TxCopy* copies = slot.copy.data() + slot.copies - first;
   const std::uint32_t slot_bits = headers[p.to[first]].fit & ~kFitBytes;
@@ -130,8 +129,8 @@ void choose_links(WorkerCore& w, const RouteMatch* matches, Publishes& p) {
     } else {
       put_packet<false>(header, sequence, m, frame, bytes);
     }
-    counters[to].frames_sent.add(1);  // taken back if the port refuses it
-    counters[to].bytes_sent.add(bytes);
+    header.counters->frames_sent.add(1);  // taken back if the port refuses it
+    header.counters->bytes_sent.add(bytes);
     total += bytes;
     if (++i == count) {
       break;

@@ -68,7 +68,7 @@ void count_burst(WorkerCore& w, std::uint32_t frames) {
 }
 
 inline bool takes(const FastCheck& check, const rte_mbuf* m, const std::byte* f, std::uint64_t* link) {
-  return check.long_enough(m) && plain_publish(f) && check.is_plain(m, link);
+  return check.long_enough(m) && plain_publish(f) && check.is_plain(m, f, link);
 }
 
 // Takes packets as long as they are plain publishes of links that are up: one hop is taken from the frames, the mbufs
@@ -124,7 +124,7 @@ const auto kTakePlain = cpu_is_wide() ? take_plain_wide : take_plain;
 // Packets to publishes, in order of arrival: stretches of plain ones, and what lies between them.
 void receive_packets(WorkerCore& w, PortSlot& slot, rte_mbuf* const* packets, std::uint32_t count) {
   Publishes p;
-  p.header_bytes = slot.lane.ip_offset + static_cast<std::uint32_t>(fast_lane::kAfterIp);
+  p.header_bytes = slot.lane.header_bytes;
   const bool watching = w.watching;  // then all go the general way, which looks at each frame by itself
   for (std::uint32_t done = 0; done < count;) {
     const std::uint32_t plain = watching ? 0 : kTakePlain(slot.lane, w.peers.data(), packets + done, count - done, p);
