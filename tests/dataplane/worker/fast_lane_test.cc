@@ -171,6 +171,34 @@ TEST_P(FastLaneTest, SendsTheSameBytes) {
   }
 }
 
+TEST_P(FastLaneTest, APacketThatIsSentOnWhereItLiesIsTheSamePacket) {
+  Lane lane(static_cast<std::uint16_t>(GetParam()));
+  DatagramSender other{.worker = 2, .counter = 65'430};
+  FastSequence sequence(other);
+  const FastCheck check(lane.lane, lane.peers.data());
+  for (std::uint32_t i = 0; i < 200; ++i) {
+    const Bytes bytes = packet(lane, make_publish({.to = test_name(i), .message = i, .session = i * 7, .body_bytes = i * 6}), false);
+    rte_mbuf* fast = mbuf_of(bytes);
+    rte_mbuf* slow = mbuf_of(bytes);
+    std::uint64_t link = kNoLink;
+    ASSERT_TRUE(check.long_enough(fast) && check.is_plain(fast, check.frame_of(fast), &link));
+    ASSERT_EQ(link, kLink);
+    if (lane.header.length == fast_lane::kUntagged) {
+      put_packet<true>(lane.header, sequence, fast, check.frame_of(fast), check.frame_bytes_of(fast));
+    } else {
+      put_packet<false>(lane.header, sequence, fast, check.frame_of(fast), check.frame_bytes_of(fast));
+    }
+    ASSERT_EQ(fast_receive(lane.lane, lane.peers.data(), slow), kLink);
+    rte_mbuf* packets[4];
+    ASSERT_EQ(ethernet_send(lane.port, lane.record, other, slow, pool_.get(), packets), 1u);
+    ASSERT_EQ(bytes_of(fast), bytes_of(packets[0])) << "frame " << i;
+    EXPECT_EQ(fast->pkt_len, packets[0]->pkt_len);
+    EXPECT_EQ(fast->ol_flags, packets[0]->ol_flags);
+    rte_pktmbuf_free(fast);
+    rte_pktmbuf_free(packets[0]);
+  }
+}
+
 TEST_P(FastLaneTest, LeavesToTheGeneralWayWhatIsNotPlain) {
   Lane lane(static_cast<std::uint16_t>(GetParam()));
   FastSequence sequence{DatagramSender{}};

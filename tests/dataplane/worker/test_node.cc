@@ -456,10 +456,16 @@ std::string TestNode::books() const {
     equal(fmt::format("worker {} copies", i), c.copies_made.get() + c.handoff_in.get(),
           c.sent.get() + c.handoff_out.get() + c.dropped_copies.get() + c.held.get());
     std::uint64_t by_link = 0;
+    std::uint64_t sent_by_link = 0;
+    std::uint64_t bytes_by_link = 0;
     for (const LinkCounters& link : (*group_)[i].link_counters().first(next_link_)) {
       by_link += link.frames_in.get();
+      sent_by_link += link.frames_sent.get();
+      bytes_by_link += link.bytes_sent.get();
     }
     equal(fmt::format("worker {} frames by link", i), c.frames_in.get(), by_link);
+    equal(fmt::format("worker {} sent by link", i), c.sent.get(), sent_by_link);
+    equal(fmt::format("worker {} bytes sent by link", i), c.bytes_sent.get(), bytes_by_link);
     std::uint64_t reasons = 0;
     for (const Counter& reason : c.drops) {
       reasons += reason.get();
