@@ -3,6 +3,7 @@ by ARP and neighbour discovery, a link through the ports, cut and joined frames,
 import os
 import subprocess
 import uuid
+from pathlib import Path
 
 import pytest
 
@@ -22,7 +23,7 @@ def wire():
         pytest.skip(f"no veth is to be had here: {why}")
     for name in names:
         # Nothing of the kernel's own: the node owns the addresses.
-        subprocess.run(["sysctl", "-qw", f"net.ipv6.conf.{name}.disable_ipv6=1"], capture_output=True)
+        Path(f"/proc/sys/net/ipv6/conf/{name}/disable_ipv6").write_text("1")
         subprocess.run(["ip", "link", "set", name, "up"], check=True)
     yield names
     subprocess.run(["ip", "link", "del", names[0]], check=False, capture_output=True)
