@@ -9,6 +9,8 @@
 #include <memory>
 #include <string>
 
+#include "worker/fence.h"
+
 namespace slipway {
 
 class Doorbell {
@@ -21,7 +23,7 @@ class Doorbell {
   // Sleeper. Between arm() and sleeping it must look at its queues again.
   void arm() {
     asleep_.store(1, std::memory_order_relaxed);
-    std::atomic_thread_fence(std::memory_order_seq_cst);
+    full_fence();
   }
   // Sleeper, when it goes on. Takes the eventfd's count back when a producer may have written it.
   void disarm() {
@@ -34,7 +36,7 @@ class Doorbell {
 
   // Any thread, after its work is visible. True when the sleeper had to be woken (one write).
   bool ring() {
-    std::atomic_thread_fence(std::memory_order_seq_cst);
+    full_fence();
     if (asleep_.load(std::memory_order_relaxed) == 0) {
       return false;
     }

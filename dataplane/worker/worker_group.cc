@@ -5,6 +5,7 @@
 #include <fmt/format.h>
 
 #include "port/dpdk_port.h"
+#include "worker/fence.h"
 #include "worker/worker.h"
 #include "worker/worker_core.h"
 
@@ -154,7 +155,7 @@ void WorkerGroup::stop() {
 bool WorkerGroup::wait_for_new_loops(std::uint64_t timeout_ms) {
   // The loop that runs now may have looked at its ports already: the end of the one after it proves that every
   // worker has seen what was written before this call.
-  std::atomic_thread_fence(std::memory_order_seq_cst);
+  full_fence();
   const auto deadline = std::chrono::steady_clock::now() + std::chrono::milliseconds(timeout_ms);
   for (const auto& worker : shared_->workers) {
     const std::uint64_t enough = worker->counters().loops.get() + 2;
