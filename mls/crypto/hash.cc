@@ -22,7 +22,10 @@ EVP_MD_CTX* start(KdfId algorithm) {
 }  // namespace
 
 Hmac::Hmac(KdfId algorithm, View key)
-    : context_(contexts().digest[static_cast<size_t>(algorithm)].get()),
+    : Hmac(contexts().digest[static_cast<size_t>(algorithm)].get(), algorithm, key) {}
+
+Hmac::Hmac(EVP_MD_CTX* context, KdfId algorithm, View key)
+    : context_(context),
       block_(algorithm == KdfId::kSha256 ? 64 : 128) {
   pad_.fill(0);
   if (key.size() > block_) {

@@ -6,11 +6,13 @@
 
 namespace slipway::mls::internal {
 
-// Input may come in pieces between construction and finish(). Uses the thread's context of that
-// algorithm, so one at a time.
+// Input may come in pieces between construction and finish(). Without a context of its own it uses the
+// thread's of that algorithm: one at a time.
 class Hmac {
  public:
   Hmac(KdfId algorithm, View key);
+  // On a context of the caller's, set up for that algorithm.
+  Hmac(EVP_MD_CTX* context, KdfId algorithm, View key);
   ~Hmac() { wipe(pad_); }
   Hmac(const Hmac&) = delete;
   Hmac& operator=(const Hmac&) = delete;

@@ -4,6 +4,9 @@
 #include <openssl/param_build.h>
 
 #include "crypto/ec_curve.h"
+#include "crypto/known_digests.h"
+#include "crypto/signature_steps.h"
+#include "crypto/long_hash.h"
 #include "crypto/small_order.h"
 #include "crypto/thread_contexts.h"
 #include "crypto/vector_header.h"
@@ -101,23 +104,33 @@ class JoinedSignContent {
   Bytes& bytes_;
 };
 
-Status verify_edwards(EVP_PKEY* key, std::string_view label, Pieces content, View signature) {
-  JoinedSignContent joined(label, content);
+// Without a library context, the library's own.
+Status verify_edwards(EVP_PKEY* key, View joined, View signature, OSSL_LIB_CTX* library = nullptr) {
   EVP_MD_CTX* context = internal::contexts().signature.get();
   if (EVP_MD_CTX_reset(context) != 1 ||
-      EVP_DigestVerifyInit_ex(context, nullptr, nullptr, nullptr, nullptr, key, nullptr) != 1) {
+      EVP_DigestVerifyInit_ex(context, nullptr, nullptr, library, nullptr, key, nullptr) != 1) {
     return library_failed();
   }
-  if (EVP_DigestVerify(context, signature.data(), signature.size(), joined.view().data(),
-                       joined.view().size()) != 1) {
+  if (EVP_DigestVerify(context, signature.data(), signature.size(), joined.data(), joined.size()) != 1) {
     return bad_signature();
   }
   return {};
 }
 
-Status verify_ecdsa(EVP_PKEY_CTX* operation, const Suite& suite, std::string_view label,
-                    Pieces content, View signature) {
-  HashValue digest = hash_sign_content(suite, label, content);
+Result<Signature> sign_edwards(EVP_PKEY* key, View joined, OSSL_LIB_CTX* library = nullptr) {
+  auto signature = Signature::with_size(kMaxSignatureBytes);
+  size_t size = signature.size();
+  EVP_MD_CTX* context = internal::contexts().signature.get();
+  if (EVP_MD_CTX_reset(context) != 1 ||
+      EVP_DigestSignInit_ex(context, nullptr, nullptr, library, nullptr, key, nullptr) != 1 ||
+      EVP_DigestSign(context, signature.data(), &size, joined.data(), joined.size()) != 1) {
+    return library_failed();
+  }
+  signature.resize(size);
+  return signature;
+}
+
+Status verify_ecdsa(EVP_PKEY_CTX* operation, View digest, View signature) {
   if (EVP_PKEY_verify(operation, signature.data(), signature.size(), digest.data(), digest.size()) != 1) {
     return bad_signature();
   }
@@ -248,17 +261,16 @@ Status SignaturePublicKey::verify(std::string_view label, Pieces content, View s
     return fail(ErrorCode::kInvalidArgument, "verifying a signature: no key");
   }
   if (context_->operation) {
-    return verify_ecdsa(context_->operation.get(), *context_->suite, label, content, signature);
+    return verify_ecdsa(context_->operation.get(),
+                        hash_sign_content(*context_->suite, label, content), signature);
   }
-  return verify_edwards(context_->key.get(), label, content, signature);
+  return verify_edwards(context_->key.get(), JoinedSignContent(label, content).view(), signature);
 }
 
-Status verify_once(const Suite& suite, View public_key, std::string_view label, Pieces content,
-                   View signature) {
-  if (EcCurve::of(suite.signature) == nullptr) {
-    MLS_ASSIGN(Pkey key, import_public(suite, public_key));
-    return verify_edwards(key.get(), label, content, signature);
-  }
+namespace {
+
+// By a key that is used once, on the thread's object of its curve.
+Status verify_ecdsa_once(const Suite& suite, View public_key, View digest, View signature) {
   internal::ScratchKey& scratch =
       internal::contexts().verifier[static_cast<size_t>(suite.signature)];
   if (!scratch.context) {
@@ -274,7 +286,18 @@ Status verify_once(const Suite& suite, View public_key, std::string_view label, 
   if (EVP_PKEY_verify_init(scratch.context.get()) != 1) {
     return library_failed();
   }
-  return verify_ecdsa(scratch.context.get(), suite, label, content, signature);
+  return verify_ecdsa(scratch.context.get(), digest, signature);
+}
+
+}  // namespace
+
+Status verify_once(const Suite& suite, View public_key, std::string_view label, Pieces content,
+                   View signature) {
+  if (EcCurve::of(suite.signature) != nullptr) {
+    return verify_ecdsa_once(suite, public_key, hash_sign_content(suite, label, content), signature);
+  }
+  MLS_ASSIGN(Pkey key, import_public(suite, public_key));
+  return verify_edwards(key.get(), JoinedSignContent(label, content).view(), signature);
 }
 
 Result<SignatureKey> SignatureKey::import(const Suite& suite, View private_key) {
@@ -335,39 +358,184 @@ SignatureKey SignatureKey::clone() const {
   return copy;
 }
 
+Result<Signature> SignatureKey::sign_digest(View digest) const {
+  PkeyContext& operation = context_->operation;
+  if (!operation) {
+    operation.reset(EVP_PKEY_CTX_new_from_pkey(nullptr, context_->key.get(), nullptr));
+    if (!operation || EVP_PKEY_sign_init(operation.get()) != 1) {
+      operation.reset();
+      return library_failed();
+    }
+  }
+  auto signature = Signature::with_size(kMaxSignatureBytes);
+  size_t size = signature.size();
+  if (EVP_PKEY_sign(operation.get(), signature.data(), &size, digest.data(), digest.size()) != 1) {
+    return library_failed();
+  }
+  signature.resize(size);
+  return signature;
+}
+
 Result<Signature> SignatureKey::sign(std::string_view label, Pieces content) const {
   if (!context_) {
     return fail(ErrorCode::kInvalidArgument, "signing: no key");
   }
-  const Suite& suite = *context_->suite;
-  auto signature = Signature::with_size(kMaxSignatureBytes);
-  size_t size = signature.size();
-  if (EcCurve::of(suite.signature) != nullptr) {
-    PkeyContext& operation = context_->operation;
-    if (!operation) {
-      operation.reset(EVP_PKEY_CTX_new_from_pkey(nullptr, context_->key.get(), nullptr));
-      if (!operation || EVP_PKEY_sign_init(operation.get()) != 1) {
-        operation.reset();
-        return library_failed();
+  if (EcCurve::of(context_->suite->signature) != nullptr) {
+    return sign_digest(hash_sign_content(*context_->suite, label, content));
+  }
+  return sign_edwards(context_->key.get(), JoinedSignContent(label, content).view());
+}
+
+// ---- In steps.
+
+namespace {
+
+// EdDSA over no more than this is one call of the library.
+constexpr size_t kOneCallBytes = size_t{16} << 10;
+
+// SignContent of megabytes: joined, hashed and tried, some of it at a time.
+class ContentSteps {
+ public:
+  ContentSteps(const Suite& suite, std::string_view label, std::vector<View> content)
+      : suite_(suite), content_(std::move(content)) {
+    size_t size = 0;
+    for (const View piece : content_) {
+      size += piece.size();
+    }
+    joined_.reserve(vector_size(kPrefix.size() + label.size()) + vector_size(size));
+    append(joined_, length_header(kPrefix.size() + label.size()));
+    append(joined_, as_view(kPrefix));
+    append(joined_, as_view(label));
+    append(joined_, length_header(size));
+  }
+  ~ContentSteps() { wipe(joined_); }
+  ContentSteps(const ContentSteps&) = delete;
+  ContentSteps& operator=(const ContentSteps&) = delete;
+
+  const Suite& suite() const { return suite_; }
+  // True when the operation may be tried, now or again: with digest() on a NIST curve, else under known().
+  bool step(Budget& budget) {
+    if (!join(budget)) {
+      return false;
+    }
+    if (EcCurve::of(suite_.signature) != nullptr) {
+      if (!hash_) {
+        hash_.emplace(suite_.kdf).add(joined_);
+      }
+      return hash_->step(budget);
+    }
+    if (!known_) {
+      known_.emplace(joined_);
+    }
+    return !known_->lacks_one() || known_->hash_some(budget);
+  }
+  View joined() const { return joined_; }
+  HashValue digest() { return hash_->finish(); }
+  internal::KnownDigests& known() { return *known_; }
+  OSSL_LIB_CTX* library() const {
+    return joined_.size() > kOneCallBytes ? internal::KnownDigests::library() : nullptr;
+  }
+
+ private:
+  bool join(Budget& budget) {
+    for (; next_ < content_.size(); ++next_) {
+      View& left = content_[next_];
+      const size_t size = budget.take_bytes(left.size(), Budget::kCopiedBytes);
+      append(joined_, left.first(size));
+      left = left.subspan(size);
+      if (!left.empty()) {
+        return false;
       }
     }
-    HashValue digest = hash_sign_content(suite, label, content);
-    if (EVP_PKEY_sign(operation.get(), signature.data(), &size, digest.data(), digest.size()) != 1) {
-      return library_failed();
+    return true;
+  }
+
+  const Suite& suite_;
+  std::vector<View> content_;  // what is left of each
+  size_t next_ = 0;
+  Bytes joined_;
+  std::optional<LongHash> hash_;
+  std::optional<internal::KnownDigests> known_;
+};
+
+}  // namespace
+
+struct SignSteps::State : ContentSteps {
+  using ContentSteps::ContentSteps;
+  const SignatureKey* key = nullptr;
+  std::optional<Signature> made;
+};
+
+SignSteps::SignSteps(const SignatureKey& key, std::string_view label, std::vector<View> content)
+    : state_(std::make_unique<State>(*find_suite(key.suite()), label, std::move(content))) {
+  state_->key = &key;
+}
+SignSteps::~SignSteps() = default;
+SignSteps::SignSteps(SignSteps&&) noexcept = default;
+SignSteps& SignSteps::operator=(SignSteps&&) noexcept = default;
+const Signature& SignSteps::signature() const { return *state_->made; }
+
+Result<bool> SignSteps::step(Budget& budget) {
+  State& state = *state_;
+  while (!state.made) {
+    if (!state.step(budget) || budget.used_up()) {
+      return false;
     }
-  } else {
-    JoinedSignContent joined(label, content);
-    EVP_MD_CTX* context = internal::contexts().signature.get();
-    if (EVP_MD_CTX_reset(context) != 1 ||
-        EVP_DigestSignInit_ex(context, nullptr, nullptr, nullptr, nullptr, context_->key.get(),
-                              nullptr) != 1 ||
-        EVP_DigestSign(context, signature.data(), &size, joined.view().data(),
-                       joined.view().size()) != 1) {
-      return library_failed();
+    budget.draw(Budget::kPublicKeyOp);
+    if (EcCurve::of(state.suite().signature) != nullptr) {
+      MLS_ASSIGN(state.made, state.key->sign_digest(state.digest()));
+      break;
+    }
+    const internal::KnownDigests::Use use(state.known());
+    auto made = sign_edwards(state.key->context_->key.get(), state.joined(), state.library());
+    if (made) {
+      state.made = *made;
+    } else if (!state.known().lacks_one()) {
+      return fail(made.error());
     }
   }
-  signature.resize(size);
-  return signature;
+  return true;
+}
+
+struct VerifySteps::State : ContentSteps {
+  using ContentSteps::ContentSteps;
+  Bytes public_key;
+  Bytes signature;
+  bool good = false;
+};
+
+VerifySteps::VerifySteps(const Suite& suite, View public_key, std::string_view label,
+                         std::vector<View> content, View signature)
+    : state_(std::make_unique<State>(suite, label, std::move(content))) {
+  state_->public_key = to_bytes(public_key);
+  state_->signature = to_bytes(signature);
+}
+VerifySteps::~VerifySteps() = default;
+VerifySteps::VerifySteps(VerifySteps&&) noexcept = default;
+VerifySteps& VerifySteps::operator=(VerifySteps&&) noexcept = default;
+
+Result<bool> VerifySteps::step(Budget& budget) {
+  State& state = *state_;
+  while (!state.good) {
+    if (!state.step(budget) || budget.used_up()) {
+      return false;
+    }
+    budget.draw(Budget::kPublicKeyOp);
+    if (EcCurve::of(state.suite().signature) != nullptr) {
+      MLS_TRY(verify_ecdsa_once(state.suite(), state.public_key, state.digest(), state.signature));
+      state.good = true;
+      break;
+    }
+    MLS_ASSIGN(const Pkey key, import_public(state.suite(), state.public_key));
+    const internal::KnownDigests::Use use(state.known());
+    const Status status = verify_edwards(key.get(), state.joined(), state.signature, state.library());
+    if (status) {
+      state.good = true;
+    } else if (!state.known().lacks_one()) {
+      return fail(status.error());
+    }
+  }
+  return true;
 }
 
 }  // namespace slipway::mls

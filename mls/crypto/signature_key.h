@@ -57,6 +57,9 @@ class SignatureKey {
   Result<Signature> sign(std::string_view label, Pieces content) const;
 
  private:
+  friend class SignSteps;
+  Result<Signature> sign_digest(View digest) const;  // NIST curves
+
   CipherSuite suite_{};
   Secret private_key_;
   PublicKeyBytes public_key_;

@@ -4,7 +4,7 @@
 
 #include "crypto/parallel.h"
 #include "group/state.h"
-#include "tree/budget.h"
+#include "base/budget.h"
 
 namespace slipway::mls {
 

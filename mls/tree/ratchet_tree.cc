@@ -112,75 +112,107 @@ void RatchetTree::resize(uint32_t width) {
 }
 
 Result<RatchetTree> RatchetTree::decode(const Suite& suite, View encoded, const Limits& limits) {
-  if (encoded.size() > limits.handshake_message_bytes) {
-    return fail(ErrorCode::kTooLarge, "reading a ratchet tree: larger than the limit");
-  }
-  Reader outer(encoded, limits);
-  const View nodes = outer.read_vector();
-  MLS_TRY(outer.finish());
-  RatchetTree tree(suite);
-  Reader reader(nodes, limits);
-  bool last_is_blank = true;
-  NodeIndex node = 0;
-  for (; !reader.at_end(); ++node) {
-    if (leaf_of(node) >= limits.tree_leaves) {
-      return fail(ErrorCode::kTooMany, "reading a ratchet tree: more leaves than the limit");
-    }
-    const uint64_t present = reader.read_integer(1);
-    if (present > 1) {
-      return fail(ErrorCode::kMalformed, "reading a ratchet tree: an optional is neither 0 nor 1");
-    }
-    last_is_blank = present == 0;
-    if (is_leaf(node)) {
-      tree.leaves_.emplace_back();
-    } else {
-      tree.parents_.emplace_back();
-    }
-    if (last_is_blank) {
-      continue;
-    }
-    if (reader.read_integer(1) != (is_leaf(node) ? kLeafNodeType : kParentNodeType)) {
-      return fail(ErrorCode::kInvalidTree, "reading a ratchet tree: leaf and parent exchanged");
-    }
-    if (is_leaf(node)) {
-      MLS_ASSIGN(tree.leaves_.back(), Leaf::read(reader));
-    } else {
-      MLS_ASSIGN(tree.parents_.back(), read_parent(reader, node));
-    }
-  }
-  MLS_TRY(reader.finish());
-  if (node == 0 || last_is_blank || !is_leaf(node - 1)) {
-    return fail(ErrorCode::kInvalidTree, "reading a ratchet tree: it does not end in a leaf");
-  }
-  tree.last_leaf_ = leaf_of(node - 1);
-  tree.resize(width_for(tree.last_leaf_ + 1));
-  tree.count_all();
-  return tree;
+  TreeDecoder decoder(suite, limits);
+  MLS_TRY(decoder.start(encoded));
+  Budget budget = Budget::unlimited();
+  MLS_TRY(decoder.step(budget));
+  return decoder.take();
 }
 
-void RatchetTree::count_all() {
-  keys_.clear();
-  keys_.reserve(2 * leaves_.size() + parents_.size());
-  first_free_ = width();
-  member_count_ = 0;
-  credentials_.clear();
-  for (LeafIndex i = width(); i-- > 0;) {
-    if (leaves_[i] == nullptr) {
-      first_free_ = i;
-      continue;
-    }
-    ++member_count_;
-    index_leaf(i);
-    const CredentialType type = leaves_[i]->credential_type();
-    const auto use = std::ranges::find(credentials_, type, &CredentialUse::type);
-    if (use != credentials_.end()) {
-      ++use->members;
-    } else {
-      credentials_.push_back({type, 1});
-    }
+Status TreeDecoder::start(View encoded) {
+  if (encoded.size() > limits_->handshake_message_bytes) {
+    return fail(ErrorCode::kTooLarge, "reading a ratchet tree: larger than the limit");
   }
-  for (size_t i = 0; i < parents_.size(); ++i) {
-    index_parent(static_cast<NodeIndex>(2 * i + 1));
+  Reader outer(encoded, *limits_);
+  const View nodes = outer.read_vector();
+  MLS_TRY(outer.finish());
+  reader_ = Reader(nodes, *limits_);
+  return {};
+}
+
+Result<bool> TreeDecoder::step(Budget& budget) {
+  while (!reader_.at_end()) {
+    if (budget.take(1, 1) == 0) {
+      return false;
+    }
+    MLS_TRY(read_node());
+  }
+  if (!read_) {
+    MLS_TRY(end_of_nodes());
+    read_ = true;
+  }
+  for (; next_counted_ < tree_.width(); ++next_counted_) {
+    if (budget.take(1, 1) == 0) {
+      return false;
+    }
+    count_leaf(next_counted_);
+  }
+  return true;
+}
+
+Status TreeDecoder::read_node() {
+  const NodeIndex node = next_node_++;
+  if (leaf_of(node) >= limits_->tree_leaves) {
+    return fail(ErrorCode::kTooMany, "reading a ratchet tree: more leaves than the limit");
+  }
+  const uint64_t present = reader_.read_integer(1);
+  if (present > 1) {
+    return fail(ErrorCode::kMalformed, "reading a ratchet tree: an optional is neither 0 nor 1");
+  }
+  last_is_blank_ = present == 0;
+  if (is_leaf(node)) {
+    tree_.leaves_.emplace_back();
+  } else {
+    tree_.parents_.emplace_back();
+  }
+  if (last_is_blank_) {
+    return {};
+  }
+  if (reader_.read_integer(1) != (is_leaf(node) ? kLeafNodeType : kParentNodeType)) {
+    return fail(ErrorCode::kInvalidTree, "reading a ratchet tree: leaf and parent exchanged");
+  }
+  if (is_leaf(node)) {
+    MLS_ASSIGN(tree_.leaves_.back(), Leaf::read(reader_));
+  } else {
+    MLS_ASSIGN(tree_.parents_.back(), read_parent(reader_, node));
+  }
+  return {};
+}
+
+Status TreeDecoder::end_of_nodes() {
+  MLS_TRY(reader_.finish());
+  if (next_node_ == 0 || last_is_blank_ || !is_leaf(next_node_ - 1)) {
+    return fail(ErrorCode::kInvalidTree, "reading a ratchet tree: it does not end in a leaf");
+  }
+  tree_.last_leaf_ = leaf_of(next_node_ - 1);
+  tree_.resize(width_for(tree_.last_leaf_ + 1));
+  size_t keys = 0;
+  for (const auto& parent : tree_.parents_) {
+    keys += parent != nullptr ? 1 : 0;
+  }
+  tree_.keys_.reserve(2 * (size_t{tree_.last_leaf_} + 1) + keys);
+  tree_.first_free_ = tree_.width();
+  return {};
+}
+
+// Index and counts of a leaf and of the parent to its right.
+void TreeDecoder::count_leaf(LeafIndex index) {
+  if (index < tree_.parents_.size()) {
+    tree_.index_parent(leaf_node(index) + 1);
+  }
+  const Leaf* leaf = tree_.leaves_[index].get();
+  if (leaf == nullptr) {
+    tree_.first_free_ = std::min(tree_.first_free_, index);
+    return;
+  }
+  ++tree_.member_count_;
+  tree_.index_leaf(index);
+  const CredentialType type = leaf->credential_type();
+  const auto use = std::ranges::find(tree_.credentials_, type, &RatchetTree::CredentialUse::type);
+  if (use != tree_.credentials_.end()) {
+    ++use->members;
+  } else {
+    tree_.credentials_.push_back({type, 1});
   }
 }
 
@@ -249,6 +281,7 @@ void RatchetTree::apply(TreeDiff&& diff) {
     }
   }
   resize(diff.width_);
+  keys_.reserve(keys_.size() + diff.new_keys_.size());
   const size_t size = suite_->hash_size;
   for (TreeDiff::Change& change : diff.changes_) {
     if (change.node >= node_count()) {
@@ -298,27 +331,45 @@ size_t TreeDiff::encoded_size() const {
 Bytes TreeDiff::encode() const {
   Bytes out;
   out.reserve(encoded_size() + 4);
-  Writer writer(out);
-  const size_t content = writer.begin_vector();
-  for (NodeIndex node = 0; node <= leaf_node(last_leaf_); ++node) {
-    if (is_leaf(node)) {
-      const Leaf* here = leaf(leaf_of(node)).get();
-      writer.write_integer(here != nullptr, 1);
-      if (here != nullptr) {
-        writer.write_integer(kLeafNodeType, 1);
-        writer.write_bytes(here->encoded());
-      }
-    } else {
-      const Parent* here = parent(node);
-      writer.write_integer(here != nullptr, 1);
-      if (here != nullptr) {
-        writer.write_integer(kParentNodeType, 1);
-        write_parent(writer, *here, {});
-      }
-    }
-  }
-  writer.end_vector(content);
+  TreeEncoder encoder(*this, out);
+  Budget budget = Budget::unlimited();
+  encoder.step(budget);
   return out;
+}
+
+TreeEncoder::TreeEncoder(const TreeDiff& tree, Bytes& out)
+    : tree_(&tree), writer_(out), content_(writer_.begin_vector()) {}
+
+bool TreeEncoder::step(Budget& budget) {
+  for (; next_node_ <= leaf_node(tree_->last_leaf()); ++next_node_) {
+    if (budget.take(1, 1) == 0) {
+      return false;
+    }
+    write_node(next_node_);
+  }
+  if (!done_) {
+    writer_.end_vector(content_);
+    done_ = true;
+  }
+  return true;
+}
+
+void TreeEncoder::write_node(NodeIndex node) {
+  if (is_leaf(node)) {
+    const Leaf* here = tree_->leaf(leaf_of(node)).get();
+    writer_.write_integer(here != nullptr, 1);
+    if (here != nullptr) {
+      writer_.write_integer(kLeafNodeType, 1);
+      writer_.write_bytes(here->encoded());
+    }
+    return;
+  }
+  const Parent* here = tree_->parent(node);
+  writer_.write_integer(here != nullptr, 1);
+  if (here != nullptr) {
+    writer_.write_integer(kParentNodeType, 1);
+    write_parent(writer_, *here, {});
+  }
 }
 
 size_t RatchetTree::memory_bytes() const {

@@ -10,10 +10,12 @@
 #include <optional>
 #include <vector>
 
+#include "base/budget.h"
 #include "base/error.h"
 #include "base/limits.h"
 #include "crypto/hash.h"
 #include "crypto/suite.h"
+#include "message/reader.h"
 #include "message/tree_node.h"
 #include "tree/key_index.h"
 #include "tree/leaf.h"
@@ -72,6 +74,7 @@ class RatchetTree {
 
  private:
   friend class TreeDiff;
+  friend class TreeDecoder;
 
   struct CredentialUse {
     CredentialType type;
@@ -80,8 +83,6 @@ class RatchetTree {
 
   static const LeafPtr& no_leaf();
   void resize(uint32_t width);
-  // Fills the index and the counts from the nodes.
-  void count_all();
   void index_leaf(LeafIndex leaf);
   void unindex_leaf(LeafIndex leaf);
   void index_parent(NodeIndex node);
@@ -98,6 +99,30 @@ class RatchetTree {
   std::vector<CredentialUse> credentials_;   // types in use
   NodeIndex next_hash_ = 0;                  // while hashing after decode: position in its level
   uint32_t next_level_ = 0;
+};
+
+// Decodes a tree in steps, as RatchetTree::decode does in one go. All objects passed in stay where they are.
+class TreeDecoder {
+ public:
+  TreeDecoder(const Suite& suite, const Limits& limits) : tree_(suite), limits_(&limits), reader_({}, limits) {}
+
+  Status start(View encoded);
+  // True when all is read and indexed.
+  Result<bool> step(Budget& budget);
+  RatchetTree take() { return std::move(tree_); }
+
+ private:
+  Status read_node();
+  Status end_of_nodes();
+  void count_leaf(LeafIndex leaf);
+
+  RatchetTree tree_;
+  const Limits* limits_;
+  Reader reader_;
+  NodeIndex next_node_ = 0;
+  bool last_is_blank_ = true;
+  bool read_ = false;
+  LeafIndex next_counted_ = 0;
 };
 
 // The two inputs of the tree hash (7.8).

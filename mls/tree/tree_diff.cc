@@ -108,8 +108,12 @@ bool TreeDiff::key_in_use(KeyKind kind, View key, NodeIndex except) const {
   return new_keys_.any(tag, kind, holds) || base_->keys_.any(tag, kind, holds);
 }
 
-Status TreeDiff::check_unique_keys() const {
-  for (const Change& change : changes_) {
+Result<bool> TreeDiff::check_unique_keys(size_t& next, Budget& budget) const {
+  for (; next < changes_.size(); ++next) {
+    if (budget.take(1, 1) == 0) {
+      return false;
+    }
+    const Change& change = changes_[next];
     if (!change.content || change.node >= node_count() || is_blank(change.node)) {
       continue;
     }
@@ -121,6 +125,13 @@ Status TreeDiff::check_unique_keys() const {
       return fail(ErrorCode::kKeyReuse, "changing the tree: two leaves have one signature key");
     }
   }
+  return true;
+}
+
+Status TreeDiff::check_unique_keys() const {
+  size_t next = 0;
+  Budget budget = Budget::unlimited();
+  MLS_TRY(check_unique_keys(next, budget));
   return {};
 }
 
@@ -154,7 +165,7 @@ void TreeDiff::mark_dirty(NodeIndex node) {
     Change& change = change_of(node);
     change.hash_valid = false;
     dirty_.push_back(node);
-    dirty_sorted_ = false;
+    dirty_ordered_ = false;
     if (node == top) {
       return;
     }
@@ -331,15 +342,28 @@ void TreeDiff::hash_node(NodeIndex node) {
   change.hash_valid = true;
 }
 
+void TreeDiff::order_dirty() {
+  // What was done before has valid hashes; what became stale again is in the list once more.
+  std::erase_if(dirty_, [&](NodeIndex node) { return changes_[where_.find(node)].hash_valid; });
+  std::array<size_t, 33> begins{};
+  for (const NodeIndex node : dirty_) {
+    ++begins[level(node) + 1];
+  }
+  for (size_t i = 1; i < begins.size(); ++i) {
+    begins[i] += begins[i - 1];
+  }
+  std::vector<NodeIndex> ordered(dirty_.size());
+  for (const NodeIndex node : dirty_) {
+    ordered[begins[level(node)]++] = node;
+  }
+  dirty_ = std::move(ordered);
+  dirty_done_ = 0;
+  dirty_ordered_ = true;
+}
+
 bool TreeDiff::hash_some(size_t& budget) {
-  if (!dirty_sorted_) {
-    // What was done before has valid hashes; what became stale again is in the list once more.
-    std::erase_if(dirty_, [&](NodeIndex node) { return changes_[where_.find(node)].hash_valid; });
-    std::ranges::sort(dirty_, [](NodeIndex a, NodeIndex b) {
-      return level(a) != level(b) ? level(a) < level(b) : a < b;
-    });
-    dirty_done_ = 0;
-    dirty_sorted_ = true;
+  if (!dirty_ordered_) {
+    order_dirty();
   }
   while (dirty_done_ < dirty_.size()) {
     if (budget == 0) {

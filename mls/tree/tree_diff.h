@@ -12,6 +12,7 @@
 #include <span>
 #include <vector>
 
+#include "message/writer.h"
 #include "tree/node_map.h"
 #include "tree/ratchet_tree.h"
 
@@ -49,8 +50,9 @@ class TreeDiff {
 
   // Whether another node than `except` holds the key.
   bool key_in_use(KeyKind kind, View key, NodeIndex except) const;
-  // All keys of all changed nodes are unique in the tree: kKeyReuse (7.3).
+  // All keys of all changed nodes are unique in the tree: kKeyReuse (7.3). In steps, `next` counts from 0.
   Status check_unique_keys() const;
+  Result<bool> check_unique_keys(size_t& next, Budget& budget) const;
   // Whether some leaf has a credential of that type.
   bool credential_in_use(CredentialType type) const;
   // Calls visit(type) for each credential type in use until it returns false.
@@ -123,6 +125,8 @@ class TreeDiff {
   const Change* find(NodeIndex node) const;
   // Marks the hashes of a node and its ancestors as missing.
   void mark_dirty(NodeIndex node);
+  // Puts what is dirty in the order of its levels, bottom up.
+  void order_dirty();
   void put_leaf(LeafIndex index, LeafPtr leaf);
   void put_parent(NodeIndex node, std::shared_ptr<Parent> parent);
   void blank_direct_path(LeafIndex index);
@@ -143,7 +147,24 @@ class TreeDiff {
   KeyIndex new_keys_;           // keys of changed nodes; may hold stale entries
   std::vector<NodeIndex> dirty_;
   size_t dirty_done_ = 0;       // while hashing in steps: so many of dirty_ are done
-  bool dirty_sorted_ = false;
+  bool dirty_ordered_ = false;
+};
+
+// Writes a tree as in the ratchet_tree extension, in steps. The tree does not change meanwhile.
+class TreeEncoder {
+ public:
+  // Appends to `out`, which is complete once step() has said true.
+  TreeEncoder(const TreeDiff& tree, Bytes& out);
+  bool step(Budget& budget);
+
+ private:
+  void write_node(NodeIndex node);
+
+  const TreeDiff* tree_;
+  Writer writer_;
+  size_t content_;
+  NodeIndex next_node_ = 0;
+  bool done_ = false;
 };
 
 }  // namespace slipway::mls

@@ -6,7 +6,7 @@
 #pragma once
 
 #include "crypto/parallel.h"
-#include "tree/budget.h"
+#include "base/budget.h"
 #include "tree/tree_diff.h"
 
 namespace slipway::mls {
