@@ -62,51 +62,81 @@ Result<Secret> kem_decap(const Suite& suite, const KemKey& key, View enc) {
 
 namespace {
 
+using KeyScheduleContext = InlineBytes<1 + 2 * kMaxHashBytes>;
+
 // key_schedule_context: mode 0, hash of the empty psk_id, hash of the info.
-InlineBytes<1 + 2 * kMaxHashBytes> key_schedule_context(const Suite& suite, View info) {
-  Secret info_hash = labeled_extract(suite.kdf, suite.hpke_suite_id, {}, "info_hash", info);
+KeyScheduleContext key_schedule_context(const Suite& suite, View info_hash) {
   const size_t hash_size = suite.hash_size;
-  auto context = InlineBytes<1 + 2 * kMaxHashBytes>::with_size(1 + 2 * hash_size);
+  auto context = KeyScheduleContext::with_size(1 + 2 * hash_size);
   std::copy_n(View(suite.hpke_psk_id_hash).data(), hash_size, context.data() + 1);
   std::copy_n(info_hash.data(), hash_size, context.data() + 1 + hash_size);
   return context;
 }
 
+Secret hash_info(const Suite& suite, View info) {
+  return labeled_extract(suite.kdf, suite.hpke_suite_id, {}, "info_hash", info);
+}
+
+struct SealingKey {
+  Secret key;
+  Secret nonce;
+};
+SealingKey sealing_key(const Suite& suite, View secret, View context) {
+  View id = suite.hpke_suite_id;
+  return {labeled_expand(suite.kdf, id, secret, "key", {context}, suite.aead_key_size),
+          labeled_expand(suite.kdf, id, secret, "base_nonce", {context}, kAeadNonceBytes)};
+}
+Secret schedule_secret(const Suite& suite, View shared_secret) {
+  return labeled_extract(suite.kdf, suite.hpke_suite_id, shared_secret, "secret", {});
+}
+
+Result<SecretBytes> open_with(const Suite& suite, const KemKey& key, const KeyScheduleContext& context,
+                              View enc, View aad, View ciphertext) {
+  if (ciphertext.size() < kAeadTagBytes) {
+    return fail(ErrorCode::kDecryptionFailed, "opening an HPKE ciphertext: shorter than its tag");
+  }
+  MLS_ASSIGN(const Secret shared_secret, kem_decap(suite, key, enc));
+  const SealingKey sealing = sealing_key(suite, schedule_secret(suite, shared_secret), context);
+  SecretBytes plaintext(ciphertext.size() - kAeadTagBytes);
+  MLS_TRY(aead_open(suite, sealing.key, sealing.nonce, {aad}, ciphertext, plaintext));
+  return plaintext;
+}
+
+Result<HpkeSealed> seal_with(const Suite& suite, View public_key, const KeyScheduleContext& context,
+                             View aad, View plaintext, Random& random) {
+  MLS_ASSIGN(const Encapsulated encapsulated, kem_encap(suite, public_key, random));
+  const SealingKey sealing =
+      sealing_key(suite, schedule_secret(suite, encapsulated.shared_secret), context);
+  HpkeSealed sealed;
+  sealed.enc = to_bytes(encapsulated.enc);
+  sealed.ciphertext.resize(plaintext.size() + kAeadTagBytes);
+  MLS_TRY(aead_seal(suite, sealing.key, sealing.nonce, {aad}, plaintext, sealed.ciphertext));
+  return sealed;
+}
+
 }  // namespace
 
 HpkeContext hpke_key_schedule(const Suite& suite, View shared_secret, View info) {
-  View id = suite.hpke_suite_id;
-  const auto ks_context = key_schedule_context(suite, info);
-  const size_t hash_size = suite.hash_size;
-  Secret secret = labeled_extract(suite.kdf, id, shared_secret, "secret", {});
+  const auto context = key_schedule_context(suite, hash_info(suite, info));
+  const Secret secret = schedule_secret(suite, shared_secret);
+  SealingKey sealing = sealing_key(suite, secret, context);
   HpkeContext out;
-  out.key = labeled_expand(suite.kdf, id, secret, "key", {ks_context}, suite.aead_key_size);
-  out.base_nonce = labeled_expand(suite.kdf, id, secret, "base_nonce", {ks_context}, kAeadNonceBytes);
-  out.exporter_secret = labeled_expand(suite.kdf, id, secret, "exp", {ks_context}, hash_size);
+  out.key = std::move(sealing.key);
+  out.base_nonce = std::move(sealing.nonce);
+  out.exporter_secret =
+      labeled_expand(suite.kdf, suite.hpke_suite_id, secret, "exp", {context}, suite.hash_size);
   return out;
 }
 
 Result<HpkeSealed> hpke_seal(const Suite& suite, View public_key, View info, View aad, View plaintext,
                              Random& random) {
-  MLS_ASSIGN(Encapsulated encapsulated, kem_encap(suite, public_key, random));
-  HpkeContext context = hpke_key_schedule(suite, encapsulated.shared_secret, info);
-  HpkeSealed sealed;
-  sealed.enc = to_bytes(encapsulated.enc);
-  sealed.ciphertext.resize(plaintext.size() + kAeadTagBytes);
-  MLS_TRY(aead_seal(suite, context.key, context.base_nonce, {aad}, plaintext, sealed.ciphertext));
-  return sealed;
+  return seal_with(suite, public_key, key_schedule_context(suite, hash_info(suite, info)), aad, plaintext,
+                   random);
 }
 
 Result<SecretBytes> hpke_open(const Suite& suite, const KemKey& key, View enc, View info, View aad,
                               View ciphertext) {
-  if (ciphertext.size() < kAeadTagBytes) {
-    return fail(ErrorCode::kDecryptionFailed, "opening an HPKE ciphertext: shorter than its tag");
-  }
-  MLS_ASSIGN(Secret shared_secret, kem_decap(suite, key, enc));
-  HpkeContext context = hpke_key_schedule(suite, shared_secret, info);
-  SecretBytes plaintext(ciphertext.size() - kAeadTagBytes);
-  MLS_TRY(aead_open(suite, context.key, context.base_nonce, {aad}, ciphertext, plaintext));
-  return plaintext;
+  return open_with(suite, key, key_schedule_context(suite, hash_info(suite, info)), enc, aad, ciphertext);
 }
 
 Result<HpkeExported> hpke_export_to(const Suite& suite, View public_key, View info,
@@ -133,26 +163,32 @@ Result<HpkeSealed> encrypt_with_label(const Suite& suite, View public_key, std::
 
 LabelSealer::LabelSealer(const Suite& suite, std::string_view label, View context)
     : suite_(&suite),
-      key_schedule_context_(key_schedule_context(suite, encrypt_context(label, context))) {}
+      key_schedule_context_(
+          key_schedule_context(suite, hash_info(suite, encrypt_context(label, context)))) {}
+
+LabelSealer::LabelSealer(const Suite& suite, const HashValue& context_hash)
+    : suite_(&suite), key_schedule_context_(key_schedule_context(suite, context_hash)) {}
 
 Result<HpkeSealed> LabelSealer::seal(View public_key, View plaintext, Random& random) const {
-  const Suite& suite = *suite_;
-  View id = suite.hpke_suite_id;
-  MLS_ASSIGN(Encapsulated encapsulated, kem_encap(suite, public_key, random));
-  Secret secret = labeled_extract(suite.kdf, id, encapsulated.shared_secret, "secret", {});
-  View context = key_schedule_context_;
-  Secret key = labeled_expand(suite.kdf, id, secret, "key", {context}, suite.aead_key_size);
-  Secret nonce = labeled_expand(suite.kdf, id, secret, "base_nonce", {context}, kAeadNonceBytes);
-  HpkeSealed sealed;
-  sealed.enc = to_bytes(encapsulated.enc);
-  sealed.ciphertext.resize(plaintext.size() + kAeadTagBytes);
-  MLS_TRY(aead_seal(suite, key, nonce, {View{}}, plaintext, sealed.ciphertext));
-  return sealed;
+  return seal_with(*suite_, public_key, key_schedule_context_, {}, plaintext, random);
 }
 
 Result<SecretBytes> decrypt_with_label(const Suite& suite, const KemKey& key, std::string_view label,
                                        View context, View enc, View ciphertext) {
   return hpke_open(suite, key, enc, encrypt_context(label, context), {}, ciphertext);
+}
+
+Result<SecretBytes> decrypt_with_label(const Suite& suite, const KemKey& key,
+                                       const HashValue& context_hash, View enc, View ciphertext) {
+  return open_with(suite, key, key_schedule_context(suite, context_hash), enc, {}, ciphertext);
+}
+
+LongHash start_context_hash(const Suite& suite, std::string_view label, View context) {
+  LongHash hashing(suite.kdf, View{});
+  hashing.add(as_view(internal::kHpkeVersion)).add(suite.hpke_suite_id).add(as_view("info_hash"));
+  hashing.add(length_header(kPrefix.size() + label.size())).add(as_view(kPrefix)).add(as_view(label));
+  hashing.add(length_header(context.size())).add(context);
+  return hashing;
 }
 
 }  // namespace slipway::mls

@@ -5,6 +5,7 @@
 #include <optional>
 
 #include "crypto/kem_key.h"
+#include "crypto/long_hash.h"
 #include "crypto/secret.h"
 
 namespace slipway::mls {
@@ -54,6 +55,8 @@ Result<HpkeSealed> encrypt_with_label(const Suite& suite, View public_key, std::
 class LabelSealer {
  public:
   LabelSealer(const Suite& suite, std::string_view label, View context);
+  // With the context hashed before: see start_context_hash.
+  LabelSealer(const Suite& suite, const HashValue& context_hash);
   Result<HpkeSealed> seal(View public_key, View plaintext, Random& random) const;
 
  private:
@@ -63,5 +66,9 @@ class LabelSealer {
 Result<SecretBytes> decrypt_with_label(const Suite& suite, const KemKey& key,
                                        std::string_view label, View context, View enc,
                                        View ciphertext);
+Result<SecretBytes> decrypt_with_label(const Suite& suite, const KemKey& key,
+                                       const HashValue& context_hash, View enc, View ciphertext);
+// The hash that a long context needs, in steps. The context stays where it is until it is done.
+LongHash start_context_hash(const Suite& suite, std::string_view label, View context);
 
 }  // namespace slipway::mls

@@ -1,22 +1,38 @@
 #include "crypto/long_hash.h"
 
-#include <deque>
 #include <optional>
 
 #include "crypto/hmac.h"
 
 namespace slipway::mls {
 
-struct LongHash::State {
-  struct Piece {
-    Bytes owned;
-    View view;  // what is left of it
-  };
+void LongInput::add(View piece) {
+  if (piece.empty()) {
+    return;
+  }
+  size_ += piece.size();
+  Piece& added = pieces_.emplace_back();
+  if (piece.size() <= kCopied) {
+    added.owned = to_bytes(piece);
+    piece = added.owned;
+  }
+  added.view = piece;
+}
 
+void LongInput::drop(size_t size) {
+  size_ -= size;
+  View& left = pieces_.front().view;
+  left = left.subspan(size);
+  if (left.empty()) {
+    pieces_.pop_front();
+  }
+}
+
+struct LongHash::State {
   KdfId algorithm;
   internal::MdContext context{EVP_MD_CTX_new()};
   std::optional<internal::Hmac> hmac;
-  std::deque<Piece> pieces;
+  LongInput input;
 
   explicit State(KdfId which) : algorithm(which) {
     if (!context || EVP_DigestInit_ex2(context.get(), internal::digest_of(which), nullptr) != 1) {
@@ -34,27 +50,22 @@ LongHash::LongHash(LongHash&&) noexcept = default;
 LongHash& LongHash::operator=(LongHash&&) noexcept = default;
 
 LongHash& LongHash::add(View piece) {
-  State::Piece& added = state_->pieces.emplace_back();
-  if (piece.size() <= kCopied) {
-    added.owned = to_bytes(piece);
-    piece = added.owned;
-  }
-  added.view = piece;
+  state_->input.add(piece);
   return *this;
 }
 
 bool LongHash::step(Budget& budget) {
-  while (!state_->pieces.empty()) {
-    View& left = state_->pieces.front().view;
-    const size_t size = budget.take_bytes(left.size(), Budget::kHashedBytes);
-    if (size > 0 && EVP_DigestUpdate(state_->context.get(), left.data(), size) != 1) {
-      internal::give_up("hashing");
-    }
-    left = left.subspan(size);
-    if (!left.empty()) {
+  LongInput& input = state_->input;
+  while (!input.empty()) {
+    const View next = input.front();
+    const size_t size = budget.take_bytes(next.size(), Budget::kHashedBytes);
+    if (size == 0) {
       return false;
     }
-    state_->pieces.pop_front();
+    if (EVP_DigestUpdate(state_->context.get(), next.data(), size) != 1) {
+      internal::give_up("hashing");
+    }
+    input.drop(size);
   }
   return true;
 }

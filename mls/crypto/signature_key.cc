@@ -396,12 +396,12 @@ constexpr size_t kOneCallBytes = size_t{16} << 10;
 // SignContent of megabytes: joined, hashed and tried, some of it at a time.
 class ContentSteps {
  public:
-  ContentSteps(const Suite& suite, std::string_view label, std::vector<View> content)
-      : suite_(suite), content_(std::move(content)) {
-    size_t size = 0;
-    for (const View piece : content_) {
-      size += piece.size();
+  ContentSteps(const Suite& suite, std::string_view label, const std::vector<View>& content)
+      : suite_(suite) {
+    for (const View piece : content) {
+      content_.add(piece);
     }
+    const size_t size = content_.size();
     joined_.reserve(vector_size(kPrefix.size() + label.size()) + vector_size(size));
     append(joined_, length_header(kPrefix.size() + label.size()));
     append(joined_, as_view(kPrefix));
@@ -438,21 +438,20 @@ class ContentSteps {
 
  private:
   bool join(Budget& budget) {
-    for (; next_ < content_.size(); ++next_) {
-      View& left = content_[next_];
-      const size_t size = budget.take_bytes(left.size(), Budget::kCopiedBytes);
-      append(joined_, left.first(size));
-      left = left.subspan(size);
-      if (!left.empty()) {
+    while (!content_.empty()) {
+      const View next = content_.front();
+      const size_t size = budget.take_bytes(next.size(), Budget::kCopiedBytes);
+      if (size == 0) {
         return false;
       }
+      append(joined_, next.first(size));
+      content_.drop(size);
     }
     return true;
   }
 
   const Suite& suite_;
-  std::vector<View> content_;  // what is left of each
-  size_t next_ = 0;
+  LongInput content_;
   Bytes joined_;
   std::optional<LongHash> hash_;
   std::optional<internal::KnownDigests> known_;
@@ -466,8 +465,8 @@ struct SignSteps::State : ContentSteps {
   std::optional<Signature> made;
 };
 
-SignSteps::SignSteps(const SignatureKey& key, std::string_view label, std::vector<View> content)
-    : state_(std::make_unique<State>(*find_suite(key.suite()), label, std::move(content))) {
+SignSteps::SignSteps(const SignatureKey& key, std::string_view label, const std::vector<View>& content)
+    : state_(std::make_unique<State>(*find_suite(key.suite()), label, content)) {
   state_->key = &key;
 }
 SignSteps::~SignSteps() = default;
@@ -505,8 +504,8 @@ struct VerifySteps::State : ContentSteps {
 };
 
 VerifySteps::VerifySteps(const Suite& suite, View public_key, std::string_view label,
-                         std::vector<View> content, View signature)
-    : state_(std::make_unique<State>(suite, label, std::move(content))) {
+                         const std::vector<View>& content, View signature)
+    : state_(std::make_unique<State>(suite, label, content)) {
   state_->public_key = to_bytes(public_key);
   state_->signature = to_bytes(signature);
 }

@@ -5,16 +5,16 @@
 #include <memory>
 #include <vector>
 
-#include "base/budget.h"
+#include "crypto/long_hash.h"
 #include "crypto/signature_key.h"
 
 namespace slipway::mls {
 
-// Key and content stay where they are until the last step.
+// The key, and what of the content is longer than LongInput::kCopied, stay where they are until the last step.
 class SignSteps {
  public:
   // The key is not empty.
-  SignSteps(const SignatureKey& key, std::string_view label, std::vector<View> content);
+  SignSteps(const SignatureKey& key, std::string_view label, const std::vector<View>& content);
   ~SignSteps();
   SignSteps(SignSteps&&) noexcept;
   SignSteps& operator=(SignSteps&&) noexcept;
@@ -27,10 +27,10 @@ class SignSteps {
   std::unique_ptr<State> state_;
 };
 
-// Like verify_once: key and signature are copied, the content stays where it is.
+// Like verify_once: key and signature are copied, content as above.
 class VerifySteps {
  public:
-  VerifySteps(const Suite& suite, View public_key, std::string_view label, std::vector<View> content,
+  VerifySteps(const Suite& suite, View public_key, std::string_view label, const std::vector<View>& content,
               View signature);
   ~VerifySteps();
   VerifySteps(VerifySteps&&) noexcept;

@@ -46,34 +46,63 @@ void summarise_list(const ProposalList& list, CommitSummary& summary) {
   }
 }
 
-CommitReceiver::CommitReceiver(GroupState& group, OpenedHandshake opened, uint64_t now_s)
-    : group_(&group), opened_(std::move(opened)), now_s_(now_s) {}
+namespace {
 
-Result<Candidate> CommitReceiver::resolve(const ProposalOrRef& entry) const {
+bool ascending(View a, View b) { return std::ranges::lexicographical_compare(a, b); }
+
+}  // namespace
+
+CommitReceiver::CommitReceiver(GroupState& group, OpenedHandshake& opened, uint64_t now_s)
+    : group_(&group),
+      opened_(opened),
+      now_s_(now_s),
+      entries_(commit().proposals, group.limits()),
+      waiting_(group.waiting),
+      list_(group, member()) {
+  std::ranges::sort(waiting_, ascending, &Candidate::ref);
+}
+
+std::optional<LeafIndex> CommitReceiver::member() const {
+  return external() ? std::nullopt : std::optional(opened_.content.sender.index);
+}
+
+Result<Candidate> CommitReceiver::resolve(ProposalOrRef entry) const {
   if (const Bytes* ref = entry.reference()) {
-    for (const Candidate& candidate : group_->waiting) {
-      if (equal(candidate.ref, *ref)) {
-        return candidate;
-      }
+    const auto found = std::ranges::lower_bound(waiting_, View(*ref), ascending, &Candidate::ref);
+    if (found != waiting_.end() && equal(found->ref, *ref)) {
+      return *found;
     }
     return fail(ErrorCode::kMissingProposal,
                 "processing a commit: it refers to a proposal that we have not seen");
   }
-  return make_candidate(std::make_shared<Proposal>(*entry.proposal()), opened_.content.sender);
+  return make_candidate(std::make_shared<Proposal>(std::move(std::get<Proposal>(entry.value))),
+                        opened_.content.sender);
 }
 
-Status CommitReceiver::start() {
+Result<bool> CommitReceiver::decode_proposals(Budget& budget) {
+  constexpr size_t kDecodeCost = 4;  // two dozen allocations
+  for (; !entries_.at_end(); ++next_) {
+    if (next_ >= group_->limits().proposals_per_commit) {
+      return fail(ErrorCode::kTooMany, "processing a commit: more proposals than the limit");
+    }
+    if (budget.take(1, kDecodeCost) == 0) {
+      return false;
+    }
+    ProposalOrRef entry;
+    entries_(entry);
+    MLS_TRY(entries_.status());
+    MLS_ASSIGN(Candidate candidate, resolve(std::move(entry)));
+    MLS_TRY(list_.add(std::move(candidate)));
+  }
+  return true;
+}
+
+Status CommitReceiver::start_applying() {
   ProposalList list;
-  list.all.reserve(commit().proposals.size());
-  for (const ProposalOrRef& entry : commit().proposals) {
-    MLS_ASSIGN(Candidate candidate, resolve(entry));
-    list.all.push_back(std::move(candidate));
-  }
-  std::optional<LeafIndex> committer;
+  MLS_TRY(list_.finish(list));
   if (!external()) {
-    committer = committer_ = opened_.content.sender.index;
+    committer_ = opened_.content.sender.index;
   }
-  MLS_TRY(check_received_list(*group_, list, committer));
   if (!commit().path && list.needs_path()) {
     return fail(ErrorCode::kMissingPath, "processing a commit: its proposals ask for a path");
   }
@@ -99,7 +128,11 @@ Status CommitReceiver::note_own_update() {
       return fail(ErrorCode::kInvalidCommit,
                   "processing a commit: it takes up an Update of ours whose key is gone");
     }
-    own_update_ = &*found;
+    own_update_.emplace();
+    own_update_->leaf_key = found->leaf_key.clone();
+    if (found->signer) {
+      own_update_->signer = found->signer->clone();
+    }
   }
   return {};
 }
@@ -109,36 +142,91 @@ Result<bool> CommitReceiver::step(Budget& budget) {
     if (budget.used_up()) {
       return false;
     }
-    bool done = true;
-    switch (phase_) {
-      case Phase::kProposals: {
-        MLS_ASSIGN(done, applier_->step(budget));
-        break;
-      }
-      case Phase::kFirstHashes:
-      case Phase::kHashes: {
-        done = applier_->diff().hash_some(budget.units());
-        break;
-      }
-      case Phase::kPath: {
-        if (commit().path) {
-          MLS_TRY(merge_path());
-          budget.draw(3 * Budget::kPublicKeyOp);
-        }
-        break;
-      }
-      case Phase::kKeys: {
-        MLS_TRY(make_epoch());
-        break;
-      }
-      case Phase::kDone: break;
-    }
+    MLS_ASSIGN(const bool done, do_phase(budget));
     if (!done) {
       return false;
     }
     phase_ = static_cast<Phase>(static_cast<uint8_t>(phase_) + 1);
+    next_ = 0;
   }
   return true;
+}
+
+Result<bool> CommitReceiver::do_phase(Budget& budget) {
+  switch (phase_) {
+    case Phase::kDecode: return decode_proposals(budget);
+    case Phase::kList: {
+      MLS_TRY(start_applying());
+      budget.draw(applier_->list().all.size() / 16);
+      return true;
+    }
+    case Phase::kProposals: return applier_->step(budget);
+    case Phase::kFirstHashes:
+    case Phase::kHashes: return applier_->diff().hash_some(budget.units());
+    case Phase::kPath: {
+      if (commit().path) {
+        MLS_TRY(merge_path());
+        budget.draw(3 * Budget::kPublicKeyOp);
+      }
+      return true;
+    }
+    case Phase::kUniqueKeys: return applier_->diff().check_unique_keys(next_, budget);
+    case Phase::kNeighbours: {
+      if (!neighbours_) {
+        neighbours_.emplace(*group_, applier_->diff());
+      }
+      return neighbours_->step(budget);
+    }
+    case Phase::kSummary: {
+      summarise();
+      budget.draw(staged_->summary.added.size() / 16);
+      return true;
+    }
+    case Phase::kRelease: {
+      if (!applier_->release(budget)) {
+        return false;
+      }
+      staged_->diff = std::move(applier_->diff());
+      return true;
+    }
+    default: return removes_me_ ? true : do_late_phase(budget);
+  }
+}
+
+// The new epoch, which only those see who stay.
+Result<bool> CommitReceiver::do_late_phase(Budget& budget) {
+  switch (phase_) {
+    case Phase::kOpenPath: {
+      if (commit().path) {
+        MLS_TRY(decrypt_path());
+        budget.draw(Budget::kPublicKeyOp);
+      }
+      return true;
+    }
+    case Phase::kPathKeys: {
+      if (!commit().path) {
+        return true;
+      }
+      MLS_ASSIGN(const bool done, opened_path_.step(budget, group_->config.parallel));
+      if (done) {
+        staged_->keys = opened_path_.take_keys();
+      }
+      return done;
+    }
+    case Phase::kTranscript: {
+      if (!transcript_) {
+        transcript_.emplace(confirmed_transcript_steps(*group_->suite, group_->now.interim_transcript_hash,
+                                                       opened_.wire_format, opened_.content,
+                                                       opened_.auth.signature));
+      }
+      return transcript_->step(budget);
+    }
+    default: {
+      MLS_TRY(make_epoch());
+      budget.draw(Budget::kPublicKeyOp);
+      return true;
+    }
+  }
 }
 
 Status CommitReceiver::check_path_leaf(const LeafPtr& leaf) {
@@ -192,38 +280,27 @@ Status CommitReceiver::merge_path() {
   return {};
 }
 
-Result<Secret> CommitReceiver::open_secret() {
-  const Suite& suite = *group_->suite;
-  if (!commit().path) {
-    return Secret::zeros(suite.hash_size);
-  }
+Status CommitReceiver::decrypt_path() {
   GroupContext provisional = group_->now.context;
   ++provisional.epoch;
   provisional.tree_hash = to_bytes(applier_->diff().root_hash());
   provisional.extensions = applier_->extensions();
   PrivatePath updated(group_->self());
-  if (own_update_ != nullptr) {
+  if (own_update_) {
     // The Update blanked everything above: no other key of ours is of use.
     updated.set(node_math::leaf_node(group_->self()), own_update_->leaf_key.clone());
   }
-  MLS_ASSIGN(OpenedPath opened,
-             open_path(applier_->diff(), own_update_ != nullptr ? updated : group_->keys, steps_,
+  MLS_ASSIGN(opened_path_,
+             open_path(applier_->diff(), own_update_ ? updated : group_->keys, steps_,
                        *commit().path, sorted_joiners_, encode(provisional)));
-  staged_->keys = std::move(opened.keys);
-  return std::move(opened.commit_secret);
+  return {};
 }
 
 Status CommitReceiver::make_epoch() {
   const Suite& suite = *group_->suite;
-  TreeDiff& diff = applier_->diff();
-  MLS_TRY(diff.check_unique_keys());
-  MLS_TRY(check_neighbours(*group_, diff));
-  summarise();
-  if (removes_me_) {
-    staged_->diff = std::move(diff);
-    return {};
-  }
-  MLS_ASSIGN(Secret commit_secret, open_secret());
+  const TreeDiff& diff = applier_->diff();
+  Secret commit_secret =
+      commit().path ? opened_path_.take_commit_secret() : Secret::zeros(suite.hash_size);
   ResolvedPsks psks;
   MLS_TRY(resolve_psks(group_, group_->config.psks, applier_->list().psk_ids(), psks));
   Secret init_secret = group_->now.secrets.init_secret.clone();
@@ -235,9 +312,7 @@ Status CommitReceiver::make_epoch() {
   GroupContext context = group_->now.context;
   ++context.epoch;
   context.tree_hash = to_bytes(diff.root_hash());
-  context.confirmed_transcript_hash = to_bytes(
-      confirmed_transcript_hash(suite, group_->now.interim_transcript_hash, opened_.wire_format,
-                                opened_.content, opened_.auth.signature));
+  context.confirmed_transcript_hash = to_bytes(transcript_->finish());
   context.extensions = applier_->extensions();
   NextEpoch next = next_epoch(suite, std::move(context), std::move(init_secret),
                               std::move(commit_secret), psks.fold(suite), diff.width(),
@@ -246,14 +321,13 @@ Status CommitReceiver::make_epoch() {
                                  next.state.context.confirmed_transcript_hash,
                                  opened_.auth.confirmation_tag));
   staged_->next = std::move(next.state);
-  if (own_update_ != nullptr) {
+  if (own_update_) {
     staged_->keys.push_back(
         {node_math::leaf_node(group_->self()), own_update_->leaf_key.clone()});
     if (own_update_->signer) {
       staged_->signer = own_update_->signer->clone();
     }
   }
-  staged_->diff = std::move(diff);
   return {};
 }
 

@@ -157,14 +157,10 @@ void leave(GroupState& group) {
 
 }  // namespace
 
-void GroupState::index_clients() {
-  clients.clear();
-  for (LeafIndex i = 0; i < tree.width(); ++i) {
-    if (const LeafPtr& leaf = tree.leaf(i); leaf != nullptr) {
-      if (const View id = policy->client_id(*leaf); !id.empty()) {
-        clients.insert(key_tag(KeyKind::kSignature, id), KeyKind::kSignature,
-                       node_math::leaf_node(i));
-      }
+void GroupState::index_client(LeafIndex index) {
+  if (const LeafPtr& leaf = tree.leaf(index); leaf != nullptr) {
+    if (const View id = policy->client_id(*leaf); !id.empty()) {
+      clients.insert(key_tag(KeyKind::kSignature, id), KeyKind::kSignature, node_math::leaf_node(index));
     }
   }
 }

@@ -73,7 +73,7 @@ Result<Group> Group::create(const GroupConfig& config, const CreateOptions& opti
   group->now = epoch_state(suite, std::move(context), epoch_secrets_of(suite, std::move(epoch_secret)),
                            group->tree.width(), config.limits);
   group->resumption.push_back({0, group->now.secrets.resumption_psk.clone()});
-  group->index_clients();
+  group->index_client(group->self());
   return Group(std::move(group));
 }
 
@@ -153,8 +153,9 @@ Result<Bytes> Group::group_info(const GroupInfoOptions& options) const {
     external_pub = to_bytes(key.public_key());
   }
   const Bytes tree = options.tree ? group.tree.encode() : Bytes{};
-  MLS_ASSIGN(const Bytes info, make_group_info(group.now, tree, external_pub, options.extensions,
-                                               group.self(), group.signer));
+  MLS_ASSIGN(Bytes info, write_group_info(group.now, tree, external_pub, options.extensions, group.self()));
+  MLS_ASSIGN(const Signature signature, group.signer.sign(kGroupInfoLabel, {info}));
+  append_signature(info, signature);
   Bytes out;
   out.reserve(info.size() + 4);
   Writer writer(out);

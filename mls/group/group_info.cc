@@ -2,9 +2,8 @@
 
 namespace slipway::mls {
 
-Result<Bytes> make_group_info(const EpochState& epoch, View tree,
-                              View external_pub, const Extensions& more, LeafIndex signer_leaf,
-                              const SignatureKey& signer) {
+Result<Bytes> write_group_info(const EpochState& epoch, View tree, View external_pub,
+                               const Extensions& more, LeafIndex signer_leaf) {
   if (has_duplicate_types(more) ||
       find_extension(more, ExtensionType::kRatchetTree) != nullptr ||
       find_extension(more, ExtensionType::kExternalPub) != nullptr) {
@@ -27,9 +26,12 @@ Result<Bytes> make_group_info(const EpochState& epoch, View tree,
   }
   writer.end_vector(list);
   writer(epoch.confirmation_tag, signer_leaf);
-  MLS_ASSIGN(const Signature signature, signer.sign(kGroupInfoLabel, {out}));
-  writer(signature);
   return out;
+}
+
+void append_signature(Bytes& group_info, View signature) {
+  Writer writer(group_info);
+  writer.write_vector(signature);
 }
 
 }  // namespace slipway::mls

@@ -12,9 +12,10 @@ namespace {
 // A tree and GroupInfo that somebody else made, checked step by step. Both ways of joining do it.
 class StateCheck {
  public:
-  // `group` gets tree and context; what is checked against is its policy.
-  StateCheck(GroupState& group, GroupInfo info, uint64_t now_s)
-      : group_(group), info_(std::move(info)), now_s_(now_s) {}
+  // `group` gets the tree; what is checked against is its policy. `signed_part` is the GroupInfo's encoded form but
+  // for the signature; it and `tree` stay where they are.
+  StateCheck(GroupState& group, GroupInfo info, View signed_part, uint64_t now_s)
+      : group_(group), info_(std::move(info)), signed_part_(signed_part), now_s_(now_s) {}
 
   Status start(std::optional<View> tree, bool group_id_is_new);
   Result<bool> step(Budget& budget);
@@ -22,16 +23,20 @@ class StateCheck {
   const GroupRules& rules() const { return rules_; }
 
  private:
-  enum class Phase : uint8_t { kHashes, kSignature, kTree, kLeaves, kDone };
-  Status check_signature();
+  enum class Phase : uint8_t { kDecode, kHashes, kSignature, kTree, kLeaves, kDone };
+  Result<bool> do_phase(Budget& budget);
+  Status start_signature();
   Status check_member(LeafIndex index);
 
   GroupState& group_;
   GroupInfo info_;
+  View signed_part_;
   uint64_t now_s_;
   GroupRules rules_;
-  Phase phase_ = Phase::kHashes;
+  Phase phase_ = Phase::kDecode;
   LeafIndex next_leaf_ = 0;
+  std::optional<TreeDecoder> decoder_;
+  std::optional<VerifySteps> verifying_;
   std::optional<TreeValidator> validator_;
   std::optional<TreeDiff> view_;
 };
@@ -52,13 +57,13 @@ Status StateCheck::start(std::optional<View> tree, bool group_id_is_new) {
   if (inside == nullptr && !tree) {
     return fail(ErrorCode::kInvalidGroupInfo, "joining: no ratchet tree, neither inside nor beside");
   }
-  MLS_ASSIGN(group_.tree,
-             RatchetTree::decode(*group_.suite, inside != nullptr ? View(*inside) : *tree, limits));
+  decoder_.emplace(*group_.suite, limits);
+  MLS_TRY(decoder_->start(inside != nullptr ? View(*inside) : *tree));
   MLS_ASSIGN(rules_, rules_of(context.extensions, limits));
   return check_group_extensions(group_, context.extensions, now_s_);
 }
 
-Status StateCheck::check_signature() {
+Status StateCheck::start_signature() {
   if (!equal(group_.tree.root_hash(), info_.group_context.tree_hash)) {
     return fail(ErrorCode::kTreeHashMismatch, "joining: the tree is not the one of the GroupInfo");
   }
@@ -67,9 +72,9 @@ Status StateCheck::check_signature() {
     return fail(ErrorCode::kInvalidGroupInfo, "joining: the signer of the GroupInfo is no member");
   }
   MLS_TRY(validate_signature_public_key(*group_.suite, signer->signature_key()));
-  const Bytes content = group_info_tbs(info_);
-  return verify_once(*group_.suite, signer->signature_key(), kGroupInfoLabel, {content},
-                     info_.signature);
+  verifying_.emplace(*group_.suite, signer->signature_key(), kGroupInfoLabel,
+                     std::vector<View>{signed_part_}, info_.signature);
+  return {};
 }
 
 Status StateCheck::check_member(LeafIndex index) {
@@ -98,102 +103,230 @@ Status StateCheck::check_member(LeafIndex index) {
 }
 
 Result<bool> StateCheck::step(Budget& budget) {
-  constexpr size_t kMemberCost = 2;
   while (phase_ != Phase::kDone) {
     if (budget.used_up()) {
       return false;
     }
-    switch (phase_) {
-      case Phase::kHashes: {
-        if (!group_.tree.hash_some(budget.units())) {
-          return false;
-        }
-        break;
-      }
-      case Phase::kSignature: {
-        MLS_TRY(check_signature());
-        budget.draw(Budget::kPublicKeyOp);
-        validator_.emplace(group_.tree, info_.group_context.group_id, group_.config.parallel);
-        view_.emplace(group_.tree);
-        break;
-      }
-      case Phase::kTree: {
-        MLS_ASSIGN(const bool done, validator_->step(budget));
-        if (!done) {
-          return false;
-        }
-        break;
-      }
-      case Phase::kLeaves: {
-        for (; next_leaf_ < group_.tree.width(); ++next_leaf_) {
-          if (budget.take(1, kMemberCost) == 0) {
-            return false;
-          }
-          MLS_TRY(check_member(next_leaf_));
-        }
-        break;
-      }
-      case Phase::kDone: break;
+    MLS_ASSIGN(const bool done, do_phase(budget));
+    if (!done) {
+      return false;
     }
     phase_ = static_cast<Phase>(static_cast<uint8_t>(phase_) + 1);
   }
   return true;
 }
 
+Result<bool> StateCheck::do_phase(Budget& budget) {
+  switch (phase_) {
+    case Phase::kDecode: {
+      MLS_ASSIGN(const bool done, decoder_->step(budget));
+      if (done) {
+        group_.tree = decoder_->take();
+      }
+      return done;
+    }
+    case Phase::kHashes: return group_.tree.hash_some(budget.units());
+    case Phase::kSignature: {
+      if (!verifying_) {
+        MLS_TRY(start_signature());
+      }
+      MLS_ASSIGN(const bool done, verifying_->step(budget));
+      if (done) {
+        verifying_.reset();
+        validator_.emplace(group_.tree, info_.group_context.group_id, group_.config.parallel);
+        view_.emplace(group_.tree);
+      }
+      return done;
+    }
+    case Phase::kTree: return validator_->step(budget);
+    case Phase::kLeaves: {
+      constexpr size_t kMemberCost = 2;
+      for (; next_leaf_ < group_.tree.width(); ++next_leaf_) {
+        if (budget.take(1, kMemberCost) == 0) {
+          return false;
+        }
+        MLS_TRY(check_member(next_leaf_));
+      }
+      return true;
+    }
+    case Phase::kDone: break;
+  }
+  return true;
+}
+
+// The part of an encoded GroupInfo that its signature is over.
+View signed_part_of(View encoded, const GroupInfo& info) {
+  return encoded.first(encoded.size() - vector_size(info.signature.size()));
+}
+
+// Members of a successor group are members of the old one (11.2, 11.3), by the caller's notion of a client.
+class SuccessorCheck {
+ public:
+  SuccessorCheck(const GroupState& old, const GroupState& group) : old_(old), group_(group) {}
+
+  Result<bool> step(Budget& budget) {
+    for (; next_old_ < old_.tree.width(); ++next_old_) {
+      if (budget.take(1, 1) == 0) {
+        return false;
+      }
+      if (const LeafPtr& leaf = old_.tree.leaf(next_old_); leaf != nullptr) {
+        credentials_.insert(tag_of(*leaf), KeyKind::kSignature, node_math::leaf_node(next_old_));
+      }
+    }
+    for (; next_new_ < group_.tree.width(); ++next_new_) {
+      if (budget.take(1, 1) == 0) {
+        return false;
+      }
+      const LeafPtr& leaf = group_.tree.leaf(next_new_);
+      if (leaf != nullptr && !known(*leaf, budget)) {
+        return fail(ErrorCode::kInvalidTree, "joining a successor: a member was not in the old group");
+      }
+    }
+    return true;
+  }
+
+ private:
+  static uint32_t tag_of(const Leaf& leaf) {
+    return key_tag(KeyKind::kSignature, leaf.credential_content());
+  }
+  // Mostly credential or client id are the same. What else the policy may know as one client, only a search tells.
+  bool known(const Leaf& leaf, Budget& budget) const {
+    const auto same = [&](NodeIndex node) {
+      const LeafPtr& there = old_.tree.leaf(node_math::leaf_of(node));
+      return there != nullptr && group_.policy->same_client(*there, leaf);
+    };
+    if (credentials_.any(tag_of(leaf), KeyKind::kSignature, same)) {
+      return true;
+    }
+    const View id = group_.policy->client_id(leaf);
+    if (!id.empty() && old_.clients.any(key_tag(KeyKind::kSignature, id), KeyKind::kSignature, same)) {
+      return true;
+    }
+    constexpr size_t kSearchedAUnit = 16;
+    budget.draw(old_.tree.width() / kSearchedAUnit);
+    for (LeafIndex i = 0; i < old_.tree.width(); ++i) {
+      if (same(node_math::leaf_node(i))) {
+        return true;
+      }
+    }
+    return false;
+  }
+
+  const GroupState& old_;
+  const GroupState& group_;
+  KeyIndex credentials_;
+  LeafIndex next_old_ = 0;
+  LeafIndex next_new_ = 0;
+};
+
 }  // namespace
 
 // ---- Welcome.
 
 struct JoinBuild {
+  enum class Phase : uint8_t { kContextHash, kOpen, kCheck, kPlace, kPathKeys, kSuccessor, kEpoch, kDone };
+
   std::unique_ptr<GroupState> group;
-  std::optional<StateCheck> check;
+  Phase phase = Phase::kContextHash;
   uint64_t now_s = 0;
   size_t package_index = 0;
   PrivateKeyPackage package;
   const Group* predecessor = nullptr;
+  std::optional<Bytes> tree_beside;
+  // Of the Welcome.
+  Bytes kem_output;
+  Bytes ciphertext;
+  Bytes encrypted_info;
+  Bytes encoded_info;
+  std::optional<LongHash> hashing;
   ResolvedPsks psks;
   GroupSecrets secrets;
   Secret member_secret;
-  bool checked = false;
-  bool done = false;
+  std::optional<StateCheck> check;
+  OpenedPath path;
+  std::optional<SuccessorCheck> successor;
 
   Status start(const GroupConfig& config, const JoinOptions& options);
-  Status find_entry(const JoinOptions& options, const Welcome& welcome,
-                    const EncryptedGroupSecrets*& entry);
-  Status open_secrets(const Welcome& welcome, const EncryptedGroupSecrets& entry);
+  Status read_welcome(const JoinOptions& options, const Limits& limits, CipherSuite& suite);
+  Status find_entry(const JoinOptions& options, const Limits& limits, View entries);
+  Result<bool> step(Budget& budget);
+  Result<bool> do_phase(Budget& budget);
+  Status open();
+  Status open_secrets();
   Status check_psks();
-  Status check_successor() const;
+  Status check_member_count() const;
   Status place_keys();
-  Status finish();
+  Status start_path();
+  Status make_epoch();
 };
 
-Status JoinBuild::find_entry(const JoinOptions& options, const Welcome& welcome,
-                             const EncryptedGroupSecrets*& entry) {
-  for (const EncryptedGroupSecrets& candidate : welcome.secrets) {
-    for (size_t i = 0; i < options.key_packages.size(); ++i) {
-      if (equal(options.key_packages[i]->ref, candidate.new_member)) {
+// The entry of the first key package of ours that has one. All entries are looked at, so that a Welcome is well
+// formed for all of its joiners or for none.
+Status JoinBuild::find_entry(const JoinOptions& options, const Limits& limits, View entries) {
+  Reader reader(entries, limits);
+  bool found = false;
+  for (size_t count = 0; !reader.at_end(); ++count) {
+    if (count >= limits.welcome_secrets) {
+      return fail(ErrorCode::kTooMany, "joining: more joiners in the Welcome than the limit");
+    }
+    View ref;
+    View enc;
+    View sealed;
+    reader.bounded(ref, kMaxHashBytes);
+    reader.bounded(enc, &Limits::public_key_bytes);
+    reader(sealed);
+    MLS_TRY(reader.status());
+    for (size_t i = 0; !found && i < options.key_packages.size(); ++i) {
+      if (equal(options.key_packages[i]->ref, ref)) {
         package_index = i;
-        entry = &candidate;
-        return {};
+        kem_output = to_bytes(enc);
+        ciphertext = to_bytes(sealed);
+        found = true;
       }
     }
   }
-  return fail(ErrorCode::kNotForMe, "joining: the Welcome is for none of our key packages");
+  if (!found) {
+    return fail(ErrorCode::kNotForMe, "joining: the Welcome is for none of our key packages");
+  }
+  return {};
+}
+
+Status JoinBuild::read_welcome(const JoinOptions& options, const Limits& limits, CipherSuite& suite) {
+  MLS_ASSIGN(const MessagePeek peek, peek_message(options.welcome, limits));
+  if (peek.wire_format != WireFormat::kWelcome) {
+    return fail(ErrorCode::kWrongContentType, "joining: the message is no Welcome");
+  }
+  Reader reader(peek.body, limits);
+  View entries;
+  View info;
+  reader(suite, entries, info);
+  MLS_TRY(reader.finish());
+  MLS_TRY(find_entry(options, limits, entries));
+  encrypted_info = to_bytes(info);
+  return {};
 }
 
 Status JoinBuild::start(const GroupConfig& config, const JoinOptions& options) {
-  MLS_ASSIGN(const Welcome welcome, decode_welcome(options.welcome, config.limits));
-  const EncryptedGroupSecrets* entry = nullptr;
-  MLS_TRY(find_entry(options, welcome, entry));
+  CipherSuite id{};
+  MLS_TRY(read_welcome(options, config.limits, id));
   const PrivateKeyPackage& mine = *options.key_packages[package_index];
-  const Suite* suite = find_suite(welcome.cipher_suite);
-  if (suite == nullptr || mine.key_package.cipher_suite != welcome.cipher_suite) {
+  const Suite* suite = find_suite(id);
+  if (suite == nullptr || mine.key_package.cipher_suite != id) {
     return fail(ErrorCode::kUnsupported, "joining: the suite is not that of our key package");
   }
   if (options.signer == nullptr || options.signer->suite() != suite->id ||
       !equal(options.signer->public_key(), mine.key_package.leaf_node.signature_key)) {
     return fail(ErrorCode::kInvalidArgument,
                 "joining: the signature key is not that of the key package");
+  }
+  if (encrypted_info.size() < kAeadTagBytes) {
+    return fail(ErrorCode::kDecryptionFailed, "joining: the GroupInfo is shorter than its tag");
+  }
+  if (options.tree) {
+    if (options.tree->size() > config.limits.handshake_message_bytes) {
+      return fail(ErrorCode::kTooLarge, "joining: the ratchet tree is larger than the limit");
+    }
+    tree_beside = to_bytes(*options.tree);
   }
   package.key_package = mine.key_package;
   package.init_key = mine.init_key.clone();
@@ -202,25 +335,89 @@ Status JoinBuild::start(const GroupConfig& config, const JoinOptions& options) {
   predecessor = options.predecessor;
   group = std::make_unique<GroupState>(config, *suite);
   group->signer = options.signer->clone();
-  MLS_TRY(open_secrets(welcome, *entry));
-  WelcomeKey key = make_welcome_key(*suite, make_welcome_secret(*suite, member_secret));
-  if (welcome.encrypted_group_info.size() < kAeadTagBytes) {
-    return fail(ErrorCode::kDecryptionFailed, "joining: the GroupInfo is shorter than its tag");
-  }
-  Bytes encoded(welcome.encrypted_group_info.size() - kAeadTagBytes);
-  MLS_TRY(aead_open(*suite, key.key, key.nonce, {View{}}, welcome.encrypted_group_info, encoded));
-  MLS_ASSIGN(GroupInfo info, decode<GroupInfo>(encoded, config.limits));
-  check.emplace(*group, std::move(info), now_s);
-  MLS_TRY(check_psks());
-  return check->start(options.tree, true);
+  hashing.emplace(start_context_hash(*suite, kWelcomeLabel, encrypted_info));
+  return {};
 }
 
-Status JoinBuild::open_secrets(const Welcome& welcome, const EncryptedGroupSecrets& entry) {
+Result<bool> JoinBuild::step(Budget& budget) {
+  while (phase != Phase::kDone) {
+    if (budget.used_up()) {
+      return false;
+    }
+    MLS_ASSIGN(const bool done, do_phase(budget));
+    if (!done) {
+      return false;
+    }
+    phase = static_cast<Phase>(static_cast<uint8_t>(phase) + 1);
+  }
+  return true;
+}
+
+Result<bool> JoinBuild::do_phase(Budget& budget) {
+  switch (phase) {
+    case Phase::kContextHash: return hashing->step(budget);
+    case Phase::kOpen: {
+      MLS_TRY(open());
+      budget.draw(Budget::kPublicKeyOp + encoded_info.size() / Budget::kCopiedBytes);
+      return true;
+    }
+    case Phase::kCheck: return check->step(budget);
+    case Phase::kPlace: {
+      MLS_TRY(place_keys());
+      constexpr size_t kComparedAUnit = 32;
+      budget.draw(group->tree.width() / kComparedAUnit);
+      return true;
+    }
+    case Phase::kPathKeys: {
+      if (!secrets.path_secret) {
+        return true;
+      }
+      MLS_ASSIGN(const bool done, path.step(budget, group->config.parallel));
+      if (done) {
+        for (NodeKey& key : path.take_keys()) {
+          group->keys.set(key.node, std::move(key.key));
+        }
+      }
+      return done;
+    }
+    case Phase::kSuccessor: {
+      if (predecessor == nullptr) {
+        return true;
+      }
+      if (!successor) {
+        MLS_TRY(check_member_count());
+        successor.emplace(GroupAccess::state(*predecessor), *group);
+      }
+      return successor->step(budget);
+    }
+    case Phase::kEpoch: {
+      MLS_TRY(make_epoch());
+      budget.draw(Budget::kPublicKeyOp);
+      return true;
+    }
+    case Phase::kDone: break;
+  }
+  return true;
+}
+
+Status JoinBuild::open() {
   const Suite& suite = *group->suite;
-  MLS_ASSIGN(const SecretBytes opened,
-             decrypt_with_label(suite, package.init_key, "Welcome", welcome.encrypted_group_info,
-                                entry.encrypted_group_secrets.kem_output,
-                                entry.encrypted_group_secrets.ciphertext));
+  MLS_TRY(open_secrets());
+  const WelcomeKey key = make_welcome_key(suite, make_welcome_secret(suite, member_secret));
+  encoded_info.resize(encrypted_info.size() - kAeadTagBytes);
+  MLS_TRY(aead_open(suite, key.key, key.nonce, {View{}}, encrypted_info, encoded_info));
+  encrypted_info = {};
+  MLS_ASSIGN(GroupInfo info, decode<GroupInfo>(encoded_info, group->limits()));
+  const View signed_part = signed_part_of(encoded_info, info);
+  check.emplace(*group, std::move(info), signed_part, now_s);
+  MLS_TRY(check_psks());
+  return check->start(tree_beside ? std::optional<View>(*tree_beside) : std::nullopt, true);
+}
+
+Status JoinBuild::open_secrets() {
+  const Suite& suite = *group->suite;
+  MLS_ASSIGN(const SecretBytes opened, decrypt_with_label(suite, package.init_key, hashing->finish(),
+                                                          kem_output, ciphertext));
   MLS_ASSIGN(secrets, decode<GroupSecrets>(opened, group->limits()));
   if (secrets.joiner_secret.size() != suite.hash_size ||
       (secrets.path_secret && secrets.path_secret->size() != suite.hash_size)) {
@@ -283,27 +480,8 @@ Status JoinBuild::check_psks() {
   return {};
 }
 
-// Members of the new group are members of the old one (11.2, 11.3), by the caller's notion of a client.
-Status JoinBuild::check_successor() const {
-  if (predecessor == nullptr) {
-    return {};
-  }
+Status JoinBuild::check_member_count() const {
   const GroupState& old = GroupAccess::state(*predecessor);
-  const auto known = [&](const Leaf& leaf) {
-    for (LeafIndex i = 0; i < old.tree.width(); ++i) {
-      const LeafPtr& there = old.tree.leaf(i);
-      if (there != nullptr && group->policy->same_client(*there, leaf)) {
-        return true;
-      }
-    }
-    return false;
-  };
-  for (LeafIndex i = 0; i < group->tree.width(); ++i) {
-    const LeafPtr& leaf = group->tree.leaf(i);
-    if (leaf != nullptr && !known(*leaf)) {
-      return fail(ErrorCode::kInvalidTree, "joining a successor: a member was not in the old group");
-    }
-  }
   if (psks.ids.size() == 1 && psks.ids[0].usage == ResumptionPskUsage::kReInit &&
       group->tree.member_count() != old.tree.member_count()) {
     return fail(ErrorCode::kInvalidTree,
@@ -314,7 +492,6 @@ Status JoinBuild::check_successor() const {
 
 // Our leaf, and the private keys that the Welcome gives us.
 Status JoinBuild::place_keys() {
-  const Suite& suite = *group->suite;
   const Bytes own = encode(package.key_package.leaf_node);
   std::optional<LeafIndex> index;
   for (LeafIndex i = 0; i < group->tree.width() && !index; ++i) {
@@ -334,13 +511,14 @@ Status JoinBuild::place_keys() {
   }
   group->keys = PrivatePath(*index);
   group->keys.set(node_math::leaf_node(*index), std::move(package.leaf_key));
-  if (!secrets.path_secret) {
-    return {};
-  }
+  return secrets.path_secret ? start_path() : Status();
+}
+
+Status JoinBuild::start_path() {
   std::vector<NodeIndex> nodes;
-  std::vector<View> public_keys;
+  std::vector<PublicKeyBytes> public_keys;
   const NodeIndex root = node_math::root(group->tree.width());
-  for (NodeIndex node = node_math::leaf_node(*index); node != root;) {
+  for (NodeIndex node = node_math::leaf_node(group->self()); node != root;) {
     node = node_math::parent(node);
     if (!node_math::covers(node, check->info().signer)) {
       continue;
@@ -355,18 +533,12 @@ Status JoinBuild::place_keys() {
   if (nodes.empty()) {
     return fail(ErrorCode::kInvalidPath, "joining: a path secret, but no node that it is for");
   }
-  MLS_ASSIGN(OpenedPath opened,
-             derive_path(suite, Secret(*secrets.path_secret), nodes, public_keys));
-  for (NodeKey& key : opened.keys) {
-    group->keys.set(key.node, std::move(key.key));
-  }
+  path = OpenedPath(*group->suite, Secret(*secrets.path_secret), std::move(nodes), std::move(public_keys));
   return {};
 }
 
-Status JoinBuild::finish() {
+Status JoinBuild::make_epoch() {
   const Suite& suite = *group->suite;
-  MLS_TRY(place_keys());
-  MLS_TRY(check_successor());
   const GroupInfo& info = check->info();
   const Bytes context = encode(info.group_context);
   group->now = epoch_state(suite, info.group_context,
@@ -389,23 +561,12 @@ Result<bool> JoinOperation::step(size_t public_key_ops) {
   if (build_ == nullptr) {
     return fail(ErrorCode::kWrongState, "joining: finished before");
   }
-  if (build_->done) {
-    return true;
-  }
   Budget budget = Budget::public_key_ops(public_key_ops);
-  if (!build_->checked) {
-    MLS_ASSIGN(build_->checked, build_->check->step(budget));
-  }
-  if (!build_->checked || budget.used_up()) {
-    return false;
-  }
-  MLS_TRY(build_->finish());
-  build_->done = true;
-  return true;
+  return build_->step(budget);
 }
 
 Result<Group> JoinOperation::finish() {
-  if (build_ == nullptr || !build_->done) {
+  if (build_ == nullptr || build_->phase != JoinBuild::Phase::kDone) {
     return fail(ErrorCode::kWrongState, "joining: steps are left to do");
   }
   const std::unique_ptr<JoinBuild> build = std::move(build_);
@@ -441,7 +602,9 @@ Result<ExternalJoin> Group::join_external(const GroupConfig& config,
   }
   auto group = std::make_unique<GroupState>(config, *suite);
   group->signer = options.signer->clone();
-  StateCheck check(*group, std::move(info), options.now_s);
+  // Four bytes of version and wire format come first.
+  const View signed_part = signed_part_of(options.group_info.subspan(4), info);
+  StateCheck check(*group, std::move(info), signed_part, options.now_s);
   MLS_TRY(check.start(options.tree, !options.remove));
   Budget budget = Budget::unlimited();
   MLS_ASSIGN(const bool checked, check.step(budget));

@@ -112,39 +112,51 @@ Status check_newcomer(const GroupState& group, const TreeDiff& diff, const KeyIn
   return {};
 }
 
-Status check_neighbours(const GroupState& group, const TreeDiff& diff) {
-  Status status;
-  const TreeDiff before(diff.base());
-  std::vector<CredentialType> asked;
-  KeyIndex fresh;
-  const auto check = [&](LeafIndex index, const Leaf& leaf) -> Status {
-    if (!diff.all_credential_types([&](CredentialType type) { return leaf.supports(type); })) {
+Status NeighbourCheck::check(LeafIndex index, const Leaf& leaf, Budget& budget) {
+  if (!diff_.all_credential_types([&](CredentialType type) { return leaf.supports(type); })) {
+    return fail(ErrorCode::kInvalidLeafNode,
+                "checking a leaf: it does not support the credential type of another member");
+  }
+  const CredentialType type = leaf.credential_type();
+  if (!before_.credential_in_use(type) && std::ranges::find(asked_, type) == asked_.end()) {
+    constexpr size_t kAskedAUnit = 16;
+    budget.draw(diff_.width() / kAskedAUnit);
+    asked_.push_back(type);
+    if (!all_support(diff_, type)) {
       return fail(ErrorCode::kInvalidLeafNode,
-                  "checking a leaf: it does not support the credential type of another member");
+                  "checking a leaf: another member does not support its credential type");
     }
-    const CredentialType type = leaf.credential_type();
-    if (!before.credential_in_use(type) && std::ranges::find(asked, type) == asked.end()) {
-      asked.push_back(type);
-      if (!all_support(diff, type)) {
-        return fail(ErrorCode::kInvalidLeafNode,
-                    "checking a leaf: another member does not support its credential type");
+  }
+  const View id = group_.policy->client_id(leaf);
+  if (!id.empty()) {
+    if (client_in_use(group_, diff_, fresh_, index, id)) {
+      return fail(ErrorCode::kKeyReuse, "checking a leaf: its client is in the group already");
+    }
+    fresh_.insert(key_tag(KeyKind::kSignature, id), KeyKind::kSignature, node_math::leaf_node(index));
+  }
+  return {};
+}
+
+Result<bool> NeighbourCheck::step(Budget& budget) {
+  for (; next_ < diff_.change_count(); ++next_) {
+    if (budget.take(1, 1) == 0) {
+      return false;
+    }
+    Status status;
+    diff_.visit_change(next_, [&](LeafIndex index, const LeafPtr&, const LeafPtr& leaf) {
+      if (leaf != nullptr && index < diff_.width()) {
+        status = check(index, *leaf, budget);
       }
-    }
-    const View id = group.policy->client_id(leaf);
-    if (!id.empty()) {
-      if (client_in_use(group, diff, fresh, index, id)) {
-        return fail(ErrorCode::kKeyReuse, "checking a leaf: its client is in the group already");
-      }
-      fresh.insert(key_tag(KeyKind::kSignature, id), KeyKind::kSignature, node_math::leaf_node(index));
-    }
-    return {};
-  };
-  diff.for_each_changed_leaf([&](LeafIndex index, const LeafPtr&, const LeafPtr& leaf) {
-    if (status && leaf != nullptr && index < diff.width()) {
-      status = check(index, *leaf);
-    }
-  });
-  return status;
+    });
+    MLS_TRY(status);
+  }
+  return true;
+}
+
+Status check_neighbours(const GroupState& group, const TreeDiff& diff) {
+  Budget budget = Budget::unlimited();
+  MLS_TRY(NeighbourCheck(group, diff).step(budget));
+  return {};
 }
 
 Status check_group_extensions(const GroupState& group, const Extensions& extensions,

@@ -9,7 +9,7 @@ Status decode_body(OpenedHandshake& opened, const Limits& limits) {
   if (opened.content.type == ContentType::kProposal) {
     MLS_ASSIGN(opened.body, decode<Proposal>(opened.content.body, limits));
   } else {
-    MLS_ASSIGN(opened.body, decode<Commit>(opened.content.body, limits));
+    MLS_ASSIGN(opened.body, decode<CommitOutline>(opened.content.body, limits));
   }
   return {};
 }
@@ -50,7 +50,7 @@ Result<Bytes> outside_key(const GroupState& group, const OpenedHandshake& opened
     }
     return add->key_package.leaf_node.signature_key;
   }
-  const auto* commit = std::get_if<Commit>(&opened.body);
+  const auto* commit = std::get_if<CommitOutline>(&opened.body);
   if (commit == nullptr || !commit->path) {
     return fail(ErrorCode::kMissingPath, "reading an external commit: it has no path");
   }
@@ -73,80 +73,119 @@ bool is_own_commit(const GroupState& group, View message) {
   return group.pending && equal(commit_fingerprint(*group.suite, message), group.pending->fingerprint);
 }
 
-Result<HandshakeOrOwn> open_public(GroupState& group, View message, const MessagePeek& peek) {
-  MLS_ASSIGN(const PublicMessageView view, read_public(peek.body, group.limits()));
-  MLS_TRY(check_epoch(group, view.content.group_id, view.content.epoch));
-  OpenedHandshake opened;
-  opened.wire_format = WireFormat::kPublicMessage;
-  opened.content = view.content;
-  opened.auth = view.auth;
-  const Suite& suite = *group.suite;
-  if (view.content.sender.type != SenderType::kMember) {
-    MLS_TRY(decode_body(opened, group.limits()));
-    MLS_TRY(check_external_type(opened));
-    MLS_ASSIGN(const Bytes key, outside_key(group, opened));
-    MLS_TRY(validate_signature_public_key(suite, key));
-    MLS_TRY(verify_content_once(suite, key, opened.wire_format, opened.content,
-                                opened.auth.signature, group.now.encoded_context));
-    return opened;
-  }
-  MLS_TRY(check_membership_tag(suite, view, group.now.secrets.membership_key,
-                               group.now.encoded_context));
-  const LeafIndex sender = view.content.sender.index;
-  const LeafPtr& leaf = group.tree.leaf(sender);
-  if (leaf == nullptr) {
-    return fail(ErrorCode::kInvalidSender, "reading a handshake message: its sender is no member");
-  }
-  if (sender == group.self()) {
-    return is_own_commit(group, message) ? HandshakeOrOwn(OwnCommit{})
-                                         : HandshakeOrOwn(OwnMessage{view.content.type});
-  }
-  MLS_TRY(decode_body(opened, group.limits()));
-  MLS_TRY(verify_content_once(suite, leaf->signature_key(), opened.wire_format, opened.content,
-                              opened.auth.signature, group.now.encoded_context));
-  return opened;
-}
-
-Result<HandshakeOrOwn> open_private_handshake(GroupState& group, View message,
-                                              const MessagePeek& peek) {
-  MLS_ASSIGN(const PrivateMessageView view, read_private(peek.body, group.limits()));
-  MLS_TRY(check_epoch(group, view.group_id, view.epoch));
-  const Suite& suite = *group.suite;
-  MLS_ASSIGN(const SenderData sender,
-             open_sender_data(suite, view, group.now.secrets.sender_data_secret));
-  const LeafPtr& leaf = group.tree.leaf(sender.leaf_index);
-  if (leaf == nullptr) {
-    return fail(ErrorCode::kInvalidSender, "reading a handshake message: its sender is no member");
-  }
-  if (sender.leaf_index == group.self()) {
-    return is_own_commit(group, message) ? HandshakeOrOwn(OwnCommit{})
-                                         : HandshakeOrOwn(OwnMessage{view.content_type});
-  }
-  OpenedHandshake opened;
-  opened.wire_format = WireFormat::kPrivateMessage;
-  MLS_ASSIGN(opened.key, group.now.messages.find(sender.leaf_index, RatchetKind::kHandshake,
-                                                 sender.generation));
-  MLS_ASSIGN(const PrivateContentView content,
-             open_private(suite, view, sender, opened.key->message_key, opened.buffer,
-                          group.limits()));
-  opened.content = content.content;
-  opened.auth = content.auth;
-  MLS_TRY(verify_content_once(suite, leaf->signature_key(), opened.wire_format, opened.content,
-                              opened.auth.signature, group.now.encoded_context));
-  MLS_TRY(decode_body(opened, group.limits()));
-  return opened;
-}
-
 }  // namespace
 
-Result<HandshakeOrOwn> open_handshake(GroupState& group, View message, const MessagePeek& peek) {
-  switch (peek.wire_format) {
-    case WireFormat::kPublicMessage: return open_public(group, message, peek);
-    case WireFormat::kPrivateMessage: return open_private_handshake(group, message, peek);
-    default:
-      return fail(ErrorCode::kWrongContentType,
-                  "processing a message: a group takes PublicMessage and PrivateMessage only");
+Result<bool> HandshakeOpener::step(Budget& budget) {
+  while (phase_ != Phase::kDone && !own_) {
+    if (budget.used_up()) {
+      return false;
+    }
+    MLS_ASSIGN(const bool done, do_phase(budget));
+    if (!done) {
+      return false;
+    }
+    phase_ = static_cast<Phase>(static_cast<uint8_t>(phase_) + 1);
   }
+  return true;
+}
+
+Result<bool> HandshakeOpener::do_phase(Budget& budget) {
+  switch (phase_) {
+    case Phase::kRead: {
+      MLS_TRY(read());
+      budget.draw(1 + message_.size() / Budget::kCopiedBytes);
+      return true;
+    }
+    case Phase::kTag: {
+      if (!tag_) {
+        return true;
+      }
+      if (!tag_->step(budget)) {
+        return false;
+      }
+      if (!equal_secret(tag_->finish(), membership_tag_)) {
+        return fail(ErrorCode::kBadMembershipTag, "checking a PublicMessage: its sender was no member");
+      }
+      return true;
+    }
+    case Phase::kSender: {
+      MLS_TRY(find_sender());
+      return true;
+    }
+    case Phase::kSignature: return verifying_->step(budget);
+    case Phase::kDone: break;
+  }
+  return true;
+}
+
+Status HandshakeOpener::read() {
+  MLS_ASSIGN(const MessagePeek peek, peek_message(message_, group_->limits()));
+  if (peek.wire_format == WireFormat::kPrivateMessage) {
+    return open_private_message(peek.body);
+  }
+  if (peek.wire_format != WireFormat::kPublicMessage) {
+    return fail(ErrorCode::kWrongContentType,
+                "processing a message: a group takes PublicMessage and PrivateMessage only");
+  }
+  MLS_ASSIGN(const PublicMessageView view, read_public(peek.body, group_->limits()));
+  MLS_TRY(check_epoch(*group_, view.content.group_id, view.content.epoch));
+  opened_.wire_format = WireFormat::kPublicMessage;
+  opened_.content = view.content;
+  opened_.auth = view.auth;
+  membership_tag_ = view.membership_tag;
+  if (view.content.sender.type == SenderType::kMember) {
+    tag_.emplace(membership_tag_steps(*group_->suite, group_->now.secrets.membership_key, opened_.content,
+                                      opened_.auth, group_->now.encoded_context));
+  }
+  return {};
+}
+
+Status HandshakeOpener::open_private_message(View body) {
+  const Suite& suite = *group_->suite;
+  MLS_ASSIGN(const PrivateMessageView view, read_private(body, group_->limits()));
+  MLS_TRY(check_epoch(*group_, view.group_id, view.epoch));
+  MLS_ASSIGN(const SenderData sender,
+             open_sender_data(suite, view, group_->now.secrets.sender_data_secret));
+  opened_.wire_format = WireFormat::kPrivateMessage;
+  opened_.content.type = view.content_type;
+  opened_.content.sender = {SenderType::kMember, sender.leaf_index};
+  if (sender.leaf_index == group_->self() || group_->tree.leaf(sender.leaf_index) == nullptr) {
+    return {};  // find_sender() says what there is to say
+  }
+  MLS_ASSIGN(opened_.key, group_->now.messages.find(sender.leaf_index, RatchetKind::kHandshake,
+                                                    sender.generation));
+  MLS_ASSIGN(const PrivateContentView content,
+             open_private(suite, view, sender, opened_.key->message_key, opened_.buffer, group_->limits()));
+  opened_.content = content.content;
+  opened_.auth = content.auth;
+  return {};
+}
+
+Status HandshakeOpener::find_sender() {
+  const Suite& suite = *group_->suite;
+  const Sender& sender = opened_.content.sender;
+  Bytes key;
+  if (sender.type == SenderType::kMember) {
+    const LeafPtr& leaf = group_->tree.leaf(sender.index);
+    if (leaf == nullptr) {
+      return fail(ErrorCode::kInvalidSender, "reading a handshake message: its sender is no member");
+    }
+    if (sender.index == group_->self()) {
+      own_ = is_own_commit(*group_, message_) ? Incoming(OwnCommit{})
+                                              : Incoming(OwnMessage{opened_.content.type});
+      return {};
+    }
+    MLS_TRY(decode_body(opened_, group_->limits()));
+    key = to_bytes(leaf->signature_key());
+  } else {
+    MLS_TRY(decode_body(opened_, group_->limits()));
+    MLS_TRY(check_external_type(opened_));
+    MLS_ASSIGN(key, outside_key(*group_, opened_));
+    MLS_TRY(validate_signature_public_key(suite, key));
+  }
+  verifying_.emplace(verify_content_steps(suite, key, opened_.wire_format, opened_.content,
+                                          opened_.auth.signature, group_->now.encoded_context));
+  return {};
 }
 
 }  // namespace slipway::mls

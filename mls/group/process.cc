@@ -62,58 +62,50 @@ struct ProcessBuild {
   GroupState* group = nullptr;
   EpochToken token;
   uint64_t now_s = 0;
-  Bytes message;  // commits and proposals point into it
-  std::optional<OpenedHandshake> proposal;
-  std::optional<CommitReceiver> receiver;
+  Bytes message;
   std::optional<Incoming> ready;
+  std::optional<HandshakeOpener> opener;
+  bool opened = false;
+  std::optional<CommitReceiver> receiver;
 
-  Status start();
-  Status take(OpenedHandshake opened);
+  Result<bool> step(Budget& budget);
   Result<Incoming> finish();
 };
 
-Status ProcessBuild::take(OpenedHandshake opened) {
-  if (opened.content.type == ContentType::kProposal) {
-    proposal = std::move(opened);
-    return {};
+Result<bool> ProcessBuild::step(Budget& budget) {
+  if (ready) {
+    return true;
   }
-  if (opened.content.type != ContentType::kCommit) {
-    return fail(ErrorCode::kWrongContentType, "processing a message: application data is not this");
+  if (!opened) {
+    MLS_ASSIGN(opened, opener->step(budget));
+    if (!opened) {
+      return false;
+    }
+    if (opener->own()) {
+      ready = std::move(opener->own());
+      return true;
+    }
+    if (std::holds_alternative<CommitOutline>(opener->opened().body)) {
+      receiver.emplace(*group, opener->opened(), now_s);
+    }
   }
-  receiver.emplace(*group, std::move(opened), now_s);
-  return receiver->start();
-}
-
-Status ProcessBuild::start() {
-  MLS_ASSIGN(const MessagePeek peek, peek_message(message, group->limits()));
-  MLS_ASSIGN(HandshakeOrOwn opened, open_handshake(*group, message, peek));
-  if (auto* own = std::get_if<OwnMessage>(&opened)) {
-    ready = *own;
-    return {};
-  }
-  if (std::holds_alternative<OwnCommit>(opened)) {
-    ready = OwnCommit{};
-    return {};
-  }
-  return take(std::move(std::get<OpenedHandshake>(opened)));
+  return receiver ? receiver->step(budget) : true;
 }
 
 Result<Incoming> ProcessBuild::finish() {
   if (ready) {
     return std::move(*ready);
   }
-  if (token != group->token) {
-    return fail(ErrorCode::kWrongState, "processing a message: the group has moved on meanwhile");
-  }
   if (receiver) {
     return StagedCommit(receiver->take());
   }
-  MLS_ASSIGN(Candidate candidate, take_proposal(*group, *proposal, now_s));
+  OpenedHandshake& proposal = opener->opened();
+  MLS_ASSIGN(Candidate candidate, take_proposal(*group, proposal, now_s));
   const ReceivedProposal received = as_received(candidate);
   MLS_TRY(store_proposal(*group, std::move(candidate)));
-  if (proposal->key) {
-    group->changes.note({group->epoch(), proposal->key->leaf, RatchetKind::kHandshake});
-    group->now.messages.accept(std::move(*proposal->key));
+  if (proposal.key) {
+    group->changes.note({group->epoch(), proposal.key->leaf, RatchetKind::kHandshake});
+    group->now.messages.accept(std::move(*proposal.key));
   }
   return received;
 }
@@ -124,25 +116,23 @@ ProcessOperation::ProcessOperation(ProcessOperation&&) noexcept = default;
 ProcessOperation& ProcessOperation::operator=(ProcessOperation&&) noexcept = default;
 
 Result<bool> ProcessOperation::step(size_t public_key_ops) {
-  if (build_ == nullptr || build_->token != build_->group->token) {
-    return fail(ErrorCode::kWrongState, "processing a message: the group has moved on meanwhile");
-  }
-  if (!build_->receiver) {
-    return true;
-  }
-  Budget budget = Budget::public_key_ops(public_key_ops);
-  return build_->receiver->step(budget);
-}
-
-Result<Incoming> ProcessOperation::finish() {
   if (build_ == nullptr) {
     return fail(ErrorCode::kWrongState, "processing a message: finished before");
   }
-  if (build_->receiver) {
-    MLS_ASSIGN(const bool done, step(0));
-    if (!done) {
-      return fail(ErrorCode::kWrongState, "processing a message: steps are left to do");
-    }
+  if (build_->ready) {
+    return true;
+  }
+  if (build_->token != build_->group->token) {
+    return fail(ErrorCode::kWrongState, "processing a message: the group has moved on meanwhile");
+  }
+  Budget budget = Budget::public_key_ops(public_key_ops);
+  return build_->step(budget);
+}
+
+Result<Incoming> ProcessOperation::finish() {
+  MLS_ASSIGN(const bool done, step(0));
+  if (!done) {
+    return fail(ErrorCode::kWrongState, "processing a message: steps are left to do");
   }
   const std::unique_ptr<ProcessBuild> build = std::move(build_);
   return build->finish();
@@ -188,7 +178,7 @@ Result<ProcessOperation> Group::start_process(View message, uint64_t now_s) {
     return fail(ErrorCode::kTooLarge, "processing a message: larger than the limit");
   }
   build->message = to_bytes(message);
-  MLS_TRY(build->start());
+  build->opener.emplace(*state_, build->message);
   return ProcessOperation(std::move(build));
 }
 

@@ -68,6 +68,8 @@ std::unexpected<Error> bad_list(const char* text) {
   return fail(ErrorCode::kInvalidProposalList, text);
 }
 
+}  // namespace
+
 // Takes proposals one by one and refuses what does not go with those that it has taken.
 class ListChecker {
  public:
@@ -189,6 +191,8 @@ class ListChecker {
   bool removed_ = false;
 };
 
+namespace {
+
 Status ask_policy(const GroupState& group, const Candidate& candidate, ProposalStage stage) {
   if (!group.policy->check_proposal({stage, candidate.proposal.get(), candidate.sender})) {
     return fail(ErrorCode::kPolicyRefused, "checking a proposal: the policy refused it");
@@ -197,18 +201,6 @@ Status ask_policy(const GroupState& group, const Candidate& candidate, ProposalS
 }
 
 }  // namespace
-
-Status check_received_list(const GroupState& group, ProposalList& list,
-                           std::optional<LeafIndex> committer) {
-  ListChecker checker(group, committer);
-  for (const Candidate& candidate : list.all) {
-    MLS_TRY(checker.admit(candidate));
-    MLS_TRY(ask_policy(group, candidate, ProposalStage::kCommit));
-  }
-  MLS_TRY(checker.finish());
-  list.sort_out();
-  return {};
-}
 
 namespace {
 
@@ -224,14 +216,27 @@ int rank_of(const Candidate& candidate) {
 
 }  // namespace
 
-Status make_own_list(const GroupState& group, std::vector<Candidate> by_value,
-                     const std::vector<Candidate>& waiting, ProposalList& list,
-                     std::vector<HashValue>& left_out) {
-  ListChecker checker(group, group.self());
-  for (const Candidate& candidate : by_value) {
-    MLS_TRY(checker.admit(candidate));
-    MLS_TRY(ask_policy(group, candidate, ProposalStage::kCommit));
-  }
+ListMaker::ListMaker(const GroupState& group, std::optional<LeafIndex> committer)
+    : group_(group), checker_(std::make_unique<ListChecker>(group, committer)) {}
+ListMaker::~ListMaker() = default;
+
+Status ListMaker::add(Candidate candidate) {
+  MLS_TRY(checker_->admit(candidate));
+  MLS_TRY(ask_policy(group_, candidate, ProposalStage::kCommit));
+  added_.push_back(std::move(candidate));
+  return {};
+}
+
+Status ListMaker::finish(ProposalList& list) {
+  MLS_TRY(checker_->finish());
+  list.all = std::move(added_);
+  list.sort_out();
+  return {};
+}
+
+Status ListMaker::finish(const std::vector<Candidate>& waiting, ProposalList& list,
+                       std::vector<HashValue>& left_out) {
+  MLS_TRY(checker_->finish());
   std::vector<size_t> order(waiting.size());
   for (size_t i = 0; i < order.size(); ++i) {
     order[i] = i;
@@ -243,7 +248,7 @@ Status make_own_list(const GroupState& group, std::vector<Candidate> by_value,
   });
   std::vector<size_t> taken;
   for (const size_t i : order) {
-    if (ask_policy(group, waiting[i], ProposalStage::kCommit) && checker.admit(waiting[i])) {
+    if (ask_policy(group_, waiting[i], ProposalStage::kCommit) && checker_->admit(waiting[i])) {
       taken.push_back(i);
     } else {
       left_out.push_back(waiting[i].ref);
@@ -251,11 +256,13 @@ Status make_own_list(const GroupState& group, std::vector<Candidate> by_value,
   }
   std::ranges::sort(taken);
   list.all.clear();
+  list.all.reserve(taken.size() + added_.size());
   for (const size_t i : taken) {
     list.all.push_back(waiting[i]);
   }
-  std::ranges::move(by_value, std::back_inserter(list.all));
-  if (list.all.size() > group.limits().proposals_per_commit) {
+  std::ranges::move(added_, std::back_inserter(list.all));
+  added_.clear();
+  if (list.all.size() > group_.limits().proposals_per_commit) {
     return fail(ErrorCode::kTooMany, "making a commit: more proposals than the limit");
   }
   list.sort_out();
@@ -463,11 +470,30 @@ void ProposalApplier::drop_left_out() {
   for (const uint32_t at : dropped_) {
     left_out_.push_back(list_.all[at].ref);
   }
-  for (size_t i = dropped_.size(); i-- > 0;) {
-    list_.all.erase(list_.all.begin() + dropped_[i]);
+  if (dropped_.empty()) {
+    return;
   }
+  std::vector<Candidate> kept;
+  kept.reserve(list_.all.size() - dropped_.size());
+  for (uint32_t i = 0; i < list_.all.size(); ++i) {
+    if (!std::ranges::binary_search(dropped_, i)) {
+      kept.push_back(std::move(list_.all[i]));
+    }
+  }
+  list_.all = std::move(kept);
   dropped_.clear();
   list_.sort_out();
+}
+
+bool ProposalApplier::release(Budget& budget) {
+  constexpr size_t kReleaseCost = 2;  // an Add owns a dozen allocations
+  while (!list_.all.empty()) {
+    if (budget.take(1, kReleaseCost) == 0) {
+      return false;
+    }
+    list_.all.pop_back();
+  }
+  return true;
 }
 
 Result<bool> ProposalApplier::step(Budget& budget) {

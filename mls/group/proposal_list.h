@@ -29,13 +29,26 @@ struct ProposalList {
 // Parses the leaf that an Add or Update brings along.
 Candidate make_candidate(std::shared_ptr<const Proposal> proposal, const Sender& sender);
 
-// The list of a received commit. `committer` is absent for an external commit.
-Status check_received_list(const GroupState& group, ProposalList& list,
-                           std::optional<LeafIndex> committer);
-// The list of an own commit: all of `by_value`, and of `waiting` what goes with them.
-Status make_own_list(const GroupState& group, std::vector<Candidate> by_value,
-                     const std::vector<Candidate>& waiting, ProposalList& list,
-                     std::vector<HashValue>& left_out);
+// The list of a commit, made proposal by proposal (12.2).
+class ListChecker;
+class ListMaker {
+ public:
+  // `committer` is absent for an external commit.
+  ListMaker(const GroupState& group, std::optional<LeafIndex> committer);
+  ~ListMaker();
+  // What does not go with those before fails.
+  Status add(Candidate candidate);
+  // The list as it is received.
+  Status finish(ProposalList& list);
+  // An own list: of `waiting` all that goes with it comes first. The rest is left out.
+  Status finish(const std::vector<Candidate>& waiting, ProposalList& list,
+                std::vector<HashValue>& left_out);
+
+ private:
+  const GroupState& group_;
+  std::unique_ptr<ListChecker> checker_;
+  std::vector<Candidate> added_;
+};
 
 // Checks one proposal on its own, against the present tree, as it arrives (12.1). `by_value`s are checked
 // together with their commit instead.
@@ -59,6 +72,8 @@ class ProposalApplier {
   // Leaves of the joiners, in the order of list().adds.
   const std::vector<LeafIndex>& joiners() const { return joiners_; }
   std::vector<HashValue>& left_out() { return left_out_; }
+  // Frees the proposals, which nobody looks at any more; true when all are gone.
+  bool release(Budget& budget);
   // Extensions of the GroupContext afterwards.
   const Extensions& extensions() const { return *rules_.extensions; }
 

@@ -157,8 +157,8 @@ struct GroupState {
   LeafPtr leaf_at(uint64_t epoch, LeafIndex index) const;
   PastEpoch* past_epoch(uint64_t epoch);
   Status check_active() const;
-  // Fills the index of clients from the tree.
-  void index_clients();
+  // Puts the leaf's client, if it has one, into the index of clients.
+  void index_client(LeafIndex leaf);
 };
 
 // The policy that has every default.
@@ -208,6 +208,23 @@ Status check_capabilities(const GroupRules& rules, const Leaf& leaf);
 // Changed leaves of a diff against all others: credential types that each side supports, one leaf for each
 // client. kInvalidLeafNode, kKeyReuse.
 Status check_neighbours(const GroupState& group, const TreeDiff& diff);
+// In steps. Group and diff stay as they are.
+class NeighbourCheck {
+ public:
+  NeighbourCheck(const GroupState& group, const TreeDiff& diff)
+      : group_(group), diff_(diff), before_(diff.base()) {}
+  Result<bool> step(Budget& budget);
+
+ private:
+  Status check(LeafIndex index, const Leaf& leaf, Budget& budget);
+
+  const GroupState& group_;
+  const TreeDiff& diff_;
+  TreeDiff before_;
+  std::vector<CredentialType> asked_;
+  KeyIndex fresh_;
+  size_t next_ = 0;
+};
 // The same for one leaf that is about to enter a diff at `index`, of which clients in `fresh` came before.
 Status check_newcomer(const GroupState& group, const TreeDiff& diff, const KeyIndex& fresh,
                       LeafIndex index, const Leaf& leaf);
@@ -233,12 +250,13 @@ Status check_leaf_options(const Capabilities& capabilities, const Extensions& ex
 
 // ---- group/group_info.cc
 
-// Signed GroupInfo, encoded. Empty views are left out. `tree` and `external_pub` become extensions.
-Result<Bytes> make_group_info(const EpochState& epoch, View tree,
-                              View external_pub, const Extensions& more, LeafIndex signer_leaf,
-                              const SignatureKey& signer);
+// GroupInfoTBS, with room for a signature behind it. Empty views are left out. `tree` and `external_pub` become
+// extensions.
+Result<Bytes> write_group_info(const EpochState& epoch, View tree, View external_pub,
+                               const Extensions& more, LeafIndex signer_leaf);
+void append_signature(Bytes& group_info, View signature);
 
-// ---- group/commit.cc
+// ---- group/commit_operation.cc
 
 // Of a commit by which we join.
 struct ExternalPart {

@@ -157,19 +157,60 @@ Status verify_content_once(const Suite& suite, View public_key, WireFormat wire_
                      signature);
 }
 
+SignSteps sign_content_steps(const SignatureKey& key, WireFormat wire_format, const ContentView& content,
+                             View group_context) {
+  const ContentPieces pieces(wire_format, content);
+  return SignSteps(key, kContentLabel,
+                   {pieces.head(), content.group_id, pieces.middle(), content.authenticated_data,
+                    pieces.tail(), content.body, context_of(content, group_context)});
+}
+
+VerifySteps verify_content_steps(const Suite& suite, View public_key, WireFormat wire_format,
+                                 const ContentView& content, View signature, View group_context) {
+  const ContentPieces pieces(wire_format, content);
+  return VerifySteps(suite, public_key, kContentLabel,
+                     {pieces.head(), content.group_id, pieces.middle(), content.authenticated_data,
+                      pieces.tail(), content.body, context_of(content, group_context)},
+                     signature);
+}
+
+LongHash membership_tag_steps(const Suite& suite, View membership_key, const ContentView& content,
+                              const AuthView& auth, View group_context) {
+  const ContentPieces pieces(WireFormat::kPublicMessage, content);
+  LongHash hashing(suite.kdf, membership_key);
+  hashing.add(pieces.head()).add(content.group_id).add(pieces.middle()).add(content.authenticated_data);
+  hashing.add(pieces.tail()).add(content.body).add(group_context);
+  hashing.add(length_header(auth.signature.size())).add(auth.signature);
+  if (content.type == ContentType::kCommit) {
+    hashing.add(length_header(auth.confirmation_tag.size())).add(auth.confirmation_tag);
+  }
+  return hashing;
+}
+
 Status write_public(const Suite& suite, const ContentView& content, const AuthView& auth,
                     View membership_key, View group_context, Bytes& out) {
+  HashValue tag;
+  if (content.sender.type == SenderType::kMember) {
+    tag = membership_tag(suite, membership_key, content, auth, group_context);
+  }
+  return write_public_tagged(content, auth, tag, out);
+}
+
+Status write_public_tagged(const ContentView& content, const AuthView& auth, View membership_tag,
+                           Bytes& out) {
   if (content.type == ContentType::kApplication) {
     return fail(ErrorCode::kWrongContentType,
                 "writing a PublicMessage: application data must be a PrivateMessage");
   }
   MLS_TRY(check_sender_fits(content.sender, content.type));
+  constexpr size_t kAroundBody = 1024;
+  out.reserve(out.size() + content.body.size() + content.authenticated_data.size() + kAroundBody);
   Writer writer(out);
   writer(ProtocolVersion::kMls10, WireFormat::kPublicMessage);
   write_content(writer, content);
   write_auth(writer, content.type, auth);
   if (content.sender.type == SenderType::kMember) {
-    writer(membership_tag(suite, membership_key, content, auth, group_context));
+    writer.write_vector(membership_tag);
   }
   return {};
 }

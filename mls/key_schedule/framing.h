@@ -7,7 +7,8 @@
 // Any thread (a key object: one at a time).
 #pragma once
 
-#include "crypto/signature_key.h"
+#include "crypto/long_hash.h"
+#include "crypto/signature_steps.h"
 #include "key_schedule/secret_tree.h"
 #include "message/mls_message.h"
 
@@ -46,12 +47,23 @@ Status verify_content(const SignaturePublicKey& key, WireFormat wire_format,
 Status verify_content_once(const Suite& suite, View public_key, WireFormat wire_format,
                            const ContentView& content, View signature, View group_context);
 
+// The same for content of megabytes, in steps. What of it is long, and the key, stay where they are.
+SignSteps sign_content_steps(const SignatureKey& key, WireFormat wire_format, const ContentView& content,
+                             View group_context);
+VerifySteps verify_content_steps(const Suite& suite, View public_key, WireFormat wire_format,
+                                 const ContentView& content, View signature, View group_context);
+
 // --- PublicMessage (6.2) ---
 
 // Appends an MLSMessage to `out`. Application data is refused: kWrongContentType. The membership tag is
 // made for senders of type member only.
 Status write_public(const Suite& suite, const ContentView& content, const AuthView& auth,
                     View membership_key, View group_context, Bytes& out);
+
+// With the membership tag given, as the steps made it; empty for senders that have none.
+Status write_public_tagged(const ContentView& content, const AuthView& auth, View membership_tag, Bytes& out);
+LongHash membership_tag_steps(const Suite& suite, View membership_key, const ContentView& content,
+                              const AuthView& auth, View group_context);
 
 struct PublicMessageView {
   ContentView content;

@@ -347,9 +347,17 @@ void SecretTree::save(SecretWriter& writer) const {
 }
 
 Result<SecretTree> SecretTree::restore(const Suite& suite, Reader& reader, const Limits& limits) {
-  SecretTree tree;
-  tree.state_ = std::make_unique<State>();
-  State& state = *tree.state_;
+  MLS_ASSIGN(Restore restoring, Restore::start(suite, reader, limits));
+  Budget budget = Budget::unlimited();
+  MLS_TRY(restoring.step(budget));
+  return restoring.take();
+}
+
+Result<SecretTree::Restore> SecretTree::Restore::start(const Suite& suite, Reader& reader,
+                                                       const Limits& limits) {
+  Restore made;
+  made.tree_.state_ = std::make_unique<State>();
+  State& state = *made.tree_.state_;
   state.suite = &suite;
   state.limits = limits;
   View node_list, leaf_list, order_list;
@@ -357,43 +365,80 @@ Result<SecretTree> SecretTree::restore(const Suite& suite, Reader& reader, const
   if (!reader.ok() || state.leaf_count == 0 || state.leaf_count > (1u << 30)) {
     return bad_snapshot();
   }
-  for (Reader nodes(node_list); !nodes.at_end();) {
-    uint32_t index = 0;
-    View secret;
-    nodes(index, secret);
-    if (!nodes.ok() || secret.size() != suite.hash_size) {
-      return bad_snapshot();
+  made.nodes_ = Reader(node_list);
+  made.leaves_ = Reader(leaf_list);
+  made.entries_ = Reader(order_list);
+  return made;
+}
+
+Result<bool> SecretTree::Restore::step(Budget& budget) {
+  constexpr size_t kLeafCost = 3;
+  State& state = *tree_.state_;
+  const auto read_all = [&](Reader& reader, size_t cost, auto read) -> Result<bool> {
+    while (!reader.at_end()) {
+      if (budget.take(1, cost) == 0) {
+        return false;
+      }
+      const size_t stored = state.stored;
+      MLS_TRY((this->*read)());
+      budget.draw(state.stored - stored);
     }
-    state.nodes[index] = Secret(secret);
+    return true;
+  };
+  MLS_ASSIGN(bool done, read_all(nodes_, 1, &Restore::read_node));
+  if (done) {
+    MLS_ASSIGN(done, read_all(leaves_, kLeafCost, &Restore::read_leaf));
   }
-  for (Reader leaves(leaf_list); !leaves.at_end();) {
-    uint32_t index = 0;
-    leaves(index);
-    if (!leaves.ok() || index >= state.leaf_count || state.leaves.contains(index)) {
-      return bad_snapshot();
-    }
-    for (Ratchet& ratchet : state.leaves[index].ratchets) {
-      MLS_TRY(read_ratchet(leaves, suite, limits, ratchet));
-      state.stored += ratchet.skipped.size();
-    }
+  if (done) {
+    MLS_ASSIGN(done, read_all(entries_, 1, &Restore::read_entry));
   }
-  for (Reader entries(order_list); !entries.at_end();) {
-    StoredAt entry{};
-    entries(entry.leaf, entry.kind, entry.generation);
-    if (!entries.ok() || entry.kind > RatchetKind::kApplication) {
-      return bad_snapshot();
-    }
-    if (state.is_stored(entry)) {
-      state.order.push_back(entry);
-    }
+  if (!done) {
+    return false;
   }
   if (state.order.size() != state.stored) {
     return bad_snapshot();
   }
-  while (state.stored > limits.skipped_per_epoch && !state.order.empty()) {
+  while (state.stored > state.limits.skipped_per_epoch && !state.order.empty()) {
     state.drop_oldest();
   }
-  return tree;
+  return true;
+}
+
+Status SecretTree::Restore::read_node() {
+  uint32_t index = 0;
+  View secret;
+  nodes_(index, secret);
+  if (!nodes_.ok() || secret.size() != tree_.state_->suite->hash_size) {
+    return bad_snapshot();
+  }
+  tree_.state_->nodes[index] = Secret(secret);
+  return {};
+}
+
+Status SecretTree::Restore::read_leaf() {
+  State& state = *tree_.state_;
+  uint32_t index = 0;
+  leaves_(index);
+  if (!leaves_.ok() || index >= state.leaf_count || state.leaves.contains(index)) {
+    return bad_snapshot();
+  }
+  for (Ratchet& ratchet : state.leaves[index].ratchets) {
+    MLS_TRY(read_ratchet(leaves_, *state.suite, state.limits, ratchet));
+    state.stored += ratchet.skipped.size();
+  }
+  return {};
+}
+
+Status SecretTree::Restore::read_entry() {
+  StoredAt entry{};
+  entries_(entry.leaf, entry.kind, entry.generation);
+  if (!entries_.ok() || entry.kind > RatchetKind::kApplication) {
+    return bad_snapshot();
+  }
+  if (tree_.state_->is_stored(entry)) {
+    tree_.state_->order.push_back(entry);
+  }
+  return {};
 }
 
 void SecretTree::save_ratchet(uint32_t leaf_index, RatchetKind kind, SecretWriter& writer) const {

@@ -10,6 +10,7 @@
 #include <array>
 #include <memory>
 
+#include "base/budget.h"
 #include "base/error.h"
 #include "base/limits.h"
 #include "crypto/hkdf.h"
@@ -91,6 +92,7 @@ class SecretTree {
   void save(SecretWriter& writer) const;
   static Result<SecretTree> restore(const Suite& suite, Reader& reader,
                                     const Limits& limits = kDefaultLimits);
+  class Restore;  // the same in steps
   void save_ratchet(uint32_t leaf, RatchetKind kind, SecretWriter& writer) const;
   // Puts a ratchet in the place of the one that was restored before it.
   Status restore_ratchet(Reader& reader);
@@ -98,6 +100,26 @@ class SecretTree {
  private:
   struct State;
   std::unique_ptr<State> state_;
+};
+
+// What `reader` reads from, and the limits, stay where they are until it is done.
+class SecretTree::Restore {
+ public:
+  // Takes the tree off `reader`, unread.
+  static Result<Restore> start(const Suite& suite, Reader& reader, const Limits& limits);
+  Result<bool> step(Budget& budget);
+  SecretTree take() { return std::move(tree_); }
+
+ private:
+  Restore() = default;
+  Status read_node();
+  Status read_leaf();
+  Status read_entry();
+
+  SecretTree tree_;
+  Reader nodes_{{}};
+  Reader leaves_{{}};
+  Reader entries_{{}};
 };
 
 }  // namespace slipway::mls

@@ -14,6 +14,16 @@ HashValue confirmed_transcript_hash(const Suite& suite, View interim_before, Wir
                       length_header(signature.size()), signature});
 }
 
+LongHash confirmed_transcript_steps(const Suite& suite, View interim_before, WireFormat wire_format,
+                                    const ContentView& commit, View signature) {
+  const internal::ContentPieces pieces(wire_format, commit);
+  LongHash hashing(suite.kdf);
+  hashing.add(interim_before).add(pieces.head_without_version()).add(commit.group_id).add(pieces.middle());
+  hashing.add(commit.authenticated_data).add(pieces.tail()).add(commit.body);
+  hashing.add(length_header(signature.size())).add(signature);
+  return hashing;
+}
+
 HashValue interim_transcript_hash(const Suite& suite, View confirmed, View confirmation_tag) {
   return hash(suite, {confirmed, length_header(confirmation_tag.size()), confirmation_tag});
 }

@@ -9,6 +9,9 @@ namespace slipway::mls {
 // `interim_before` is empty for the first commit of a group.
 HashValue confirmed_transcript_hash(const Suite& suite, View interim_before, WireFormat wire_format,
                                     const ContentView& commit, View signature);
+// For a commit of megabytes, in steps; its body stays where it is.
+LongHash confirmed_transcript_steps(const Suite& suite, View interim_before, WireFormat wire_format,
+                                    const ContentView& commit, View signature);
 HashValue interim_transcript_hash(const Suite& suite, View confirmed, View confirmation_tag);
 
 HashValue make_confirmation_tag(const Suite& suite, View confirmation_key, View confirmed);

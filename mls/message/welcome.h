@@ -31,6 +31,8 @@ struct Welcome {
   friend bool operator==(const Welcome&, const Welcome&) = default;
 };
 
+inline constexpr std::string_view kWelcomeLabel = "Welcome";  // of EncryptWithLabel, for the group secrets
+
 // Encode with encode_secret().
 struct GroupSecrets {
   SecretBytes joiner_secret;

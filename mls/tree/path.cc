@@ -53,29 +53,55 @@ void PrivatePath::retain(const RatchetTree& tree) {
   });
 }
 
+PathKeys::PathKeys(const Suite& suite, Secret first, size_t count) : suite_(&suite) {
+  secrets.reserve(count);
+  keys.reserve(count);
+  for (size_t i = 0; i < count; ++i) {
+    Secret next = derive_secret(suite, first, "path");
+    secrets.push_back(std::move(first));
+    first = std::move(next);
+  }
+  commit_secret = std::move(first);
+}
+
+Result<bool> PathKeys::step(Budget& budget, Parallel* parallel) {
+  while (keys.size() < secrets.size()) {
+    const size_t done = keys.size();
+    const size_t count = budget.take(secrets.size() - done, Budget::kPublicKeyOp);
+    if (count == 0) {
+      return false;
+    }
+    keys.resize(done + count);
+    std::vector<Status> results(count);
+    parallel_for(parallel, count, [&](size_t i) {
+      auto key = node_key(*suite_, secrets[done + i]);
+      if (key) {
+        keys[done + i] = std::move(*key);
+      } else {
+        results[i] = fail(key.error());
+      }
+    });
+    for (const Status& result : results) {
+      MLS_TRY(result);
+    }
+  }
+  return true;
+}
+
 std::vector<PublicKeyBytes> OwnPath::public_keys() const {
   std::vector<PublicKeyBytes> result;
-  result.reserve(keys.size());
-  for (const KemKey& key : keys) {
+  result.reserve(derived.keys.size());
+  for (const KemKey& key : derived.keys) {
     result.emplace_back(key.public_key());
   }
   return result;
 }
 
-Result<OwnPath> make_own_path(const Suite& suite, std::vector<PathStep> steps, Random& random) {
-  OwnPath path;
-  path.steps = std::move(steps);
-  Secret secret = Secret::zeros(suite.hash_size);
-  MLS_TRY(random.fill_secret(secret.mutable_view()));
-  for (size_t i = 0; i < path.steps.size(); ++i) {
-    MLS_ASSIGN(KemKey key, node_key(suite, secret));
-    path.keys.push_back(std::move(key));
-    Secret next = derive_secret(suite, secret, "path");
-    path.path_secrets.push_back(std::move(secret));
-    secret = std::move(next);
-  }
-  path.commit_secret = std::move(secret);
-  return path;
+Result<OwnPath> start_own_path(const Suite& suite, std::vector<PathStep> steps, Random& random) {
+  Secret first = Secret::zeros(suite.hash_size);
+  MLS_TRY(random.fill_secret(first.mutable_view()));
+  const size_t count = steps.size();
+  return OwnPath{std::move(steps), PathKeys(suite, std::move(first), count)};
 }
 
 std::vector<PathRecipient> path_recipients(const TreeDiff& diff, std::span<const PathStep> steps,
@@ -91,20 +117,30 @@ std::vector<PathRecipient> path_recipients(const TreeDiff& diff, std::span<const
   return all;
 }
 
-Result<OpenedPath> derive_path(const Suite& suite, Secret path_secret,
-                               std::span<const NodeIndex> nodes,
-                               std::span<const View> public_keys) {
-  OpenedPath opened;
-  for (size_t i = 0; i < nodes.size(); ++i) {
-    MLS_ASSIGN(KemKey key, node_key(suite, path_secret));
-    if (!equal(key.public_key(), public_keys[i])) {
+OpenedPath::OpenedPath(const Suite& suite, Secret path_secret, std::vector<NodeIndex> nodes,
+                       std::vector<PublicKeyBytes> public_keys)
+    : derived_(suite, std::move(path_secret), nodes.size()),
+      nodes_(std::move(nodes)),
+      public_keys_(std::move(public_keys)) {}
+
+Result<bool> OpenedPath::step(Budget& budget, Parallel* parallel) {
+  const size_t before = derived_.keys.size();
+  MLS_ASSIGN(const bool done, derived_.step(budget, parallel));
+  for (size_t i = before; i < derived_.keys.size(); ++i) {
+    if (!equal(derived_.keys[i].public_key(), public_keys_[i])) {
       return fail(ErrorCode::kInvalidPath, "opening a path: a public key does not fit its secret");
     }
-    opened.keys.push_back({nodes[i], std::move(key)});
-    path_secret = derive_secret(suite, path_secret, "path");
   }
-  opened.commit_secret = std::move(path_secret);
-  return opened;
+  return done;
+}
+
+std::vector<NodeKey> OpenedPath::take_keys() {
+  std::vector<NodeKey> keys;
+  keys.reserve(nodes_.size());
+  for (size_t i = 0; i < nodes_.size(); ++i) {
+    keys.push_back({nodes_[i], std::move(derived_.keys[i])});
+  }
+  return keys;
 }
 
 Status check_path_shape(const TreeDiff& diff, std::span<const PathStep> steps,
@@ -147,12 +183,12 @@ Result<OpenedPath> open_path(const TreeDiff& diff, const PrivatePath& keys,
       return fail(ErrorCode::kInvalidPath, "opening a path: the path secret has a wrong length");
     }
     std::vector<NodeIndex> nodes;
-    std::vector<View> public_keys;
+    std::vector<PublicKeyBytes> public_keys;
     for (size_t step = first; step < steps.size(); ++step) {
       nodes.push_back(steps[step].node);
-      public_keys.push_back(path.nodes[step].encryption_key);
+      public_keys.emplace_back(path.nodes[step].encryption_key);
     }
-    return derive_path(diff.suite(), Secret(secret), nodes, public_keys);
+    return OpenedPath(diff.suite(), Secret(secret), std::move(nodes), std::move(public_keys));
   }
   return fail(ErrorCode::kInvalidPath, "opening a path: no ciphertext is for a key that we hold");
 }

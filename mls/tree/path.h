@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "crypto/hpke.h"
+#include "crypto/parallel.h"
 #include "message/commit.h"
 #include "tree/tree_diff.h"
 
@@ -34,16 +35,33 @@ class PrivatePath {
   std::vector<NodeKey> keys_;  // at most one for each level, in no order
 };
 
+// The secrets of a path from its lowest node upwards, and the node keys that follow from them, in steps.
+class PathKeys {
+ public:
+  PathKeys() = default;
+  // One secret for each of `count` nodes, and the commit secret behind the last.
+  PathKeys(const Suite& suite, Secret first, size_t count);
+
+  // Derives keys, at least one; true when there is one for each secret.
+  Result<bool> step(Budget& budget, Parallel* parallel);
+
+  std::vector<Secret> secrets;
+  std::vector<KemKey> keys;
+  Secret commit_secret;
+
+ private:
+  const Suite* suite_ = nullptr;
+};
+
 // A fresh path of the committer's (7.4).
 struct OwnPath {
   std::vector<PathStep> steps;
-  std::vector<Secret> path_secrets;  // one for each step
-  std::vector<KemKey> keys;          // one for each step
-  Secret commit_secret;
+  PathKeys derived;  // one secret and key for each step
 
   std::vector<PublicKeyBytes> public_keys() const;
 };
-Result<OwnPath> make_own_path(const Suite& suite, std::vector<PathStep> steps, Random& random);
+// Its keys are still to be derived.
+Result<OwnPath> start_own_path(const Suite& suite, std::vector<PathStep> steps, Random& random);
 
 // Who gets which path secret: one ciphertext for each entry of each step's copath resolution, without the
 // leaves in `joiners` (ascending), who find theirs in the Welcome.
@@ -55,23 +73,31 @@ std::vector<PathRecipient> path_recipients(const TreeDiff& diff, std::span<const
                                            std::span<const LeafIndex> joiners);
 inline constexpr std::string_view kUpdatePathNodeLabel = "UpdatePathNode";
 
-// What a receiver gets out of a path: keys from the common ancestor with the sender upwards.
-struct OpenedPath {
-  std::vector<NodeKey> keys;
-  Secret commit_secret;
-};
+// What a receiver gets out of a path: keys from the common ancestor with the sender upwards. In steps.
+class OpenedPath {
+ public:
+  OpenedPath() = default;
+  // `nodes` and their public keys, bottom up, from the one that the path secret is for.
+  OpenedPath(const Suite& suite, Secret path_secret, std::vector<NodeIndex> nodes,
+             std::vector<PublicKeyBytes> public_keys);
 
-// Derives keys from the path secret of `nodes[0]` upwards. Each must fit its public key: kInvalidPath.
-Result<OpenedPath> derive_path(const Suite& suite, Secret path_secret,
-                               std::span<const NodeIndex> nodes,
-                               std::span<const View> public_keys);
+  // True when all keys are there. Each must fit its public key: kInvalidPath.
+  Result<bool> step(Budget& budget, Parallel* parallel);
+  std::vector<NodeKey> take_keys();
+  Secret take_commit_secret() { return std::move(derived_.commit_secret); }
+
+ private:
+  PathKeys derived_;
+  std::vector<NodeIndex> nodes_;
+  std::vector<PublicKeyBytes> public_keys_;
+};
 
 // Counts of nodes and ciphertexts fit the tree exactly, and all keys are valid ones. `diff` has the
 // proposals applied. kInvalidPath, kInvalidKey.
 Status check_path_shape(const TreeDiff& diff, std::span<const PathStep> steps,
                         const UpdatePath& path, std::span<const LeafIndex> joiners);
 
-// Decrypts the member's path secret and derives the keys above. The shape has been checked; `keys` are
+// Decrypts the member's path secret; the keys above are still to be derived. The shape has been checked; `keys` are
 // the member's after the proposals; `context` is the provisional GroupContext (12.4.2).
 Result<OpenedPath> open_path(const TreeDiff& diff, const PrivatePath& keys,
                              std::span<const PathStep> steps, const UpdatePath& path,

@@ -101,11 +101,18 @@ class TreeDiff {
   // Leaves that differ from the base: fn(index, old or null, new or null).
   template <class F>
   void for_each_changed_leaf(F&& fn) const {
-    for (const Change& change : changes_) {
-      if (change.content && node_math::is_leaf(change.node)) {
-        const LeafIndex index = node_math::leaf_of(change.node);
-        fn(index, base_->leaf(index), change.leaf);
-      }
+    for (size_t i = 0; i < changes_.size(); ++i) {
+      visit_change(i, fn);
+    }
+  }
+  // The same one by one: fn is called if the i-th change is of a leaf.
+  size_t change_count() const { return changes_.size(); }
+  template <class F>
+  void visit_change(size_t i, F&& fn) const {
+    const Change& change = changes_[i];
+    if (change.content && node_math::is_leaf(change.node)) {
+      const LeafIndex index = node_math::leaf_of(change.node);
+      fn(index, base_->leaf(index), change.leaf);
     }
   }
 

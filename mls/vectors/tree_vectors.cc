@@ -147,9 +147,11 @@ void process_path(TreeKem& kem, LeafIndex sender, const UpdatePath& path, View c
     if (member.leaf() == sender) {
       continue;
     }
-    const auto opened =
+    OpenedPath opened =
         expect_value("opening the path", open_path(diff, member, steps, path, {}, context));
-    expect_equal("commit secret", opened.commit_secret, commit_secret);
+    Budget budget = Budget::unlimited();
+    expect("path keys", expect_value("deriving the keys", opened.step(budget, nullptr)));
+    expect_equal("commit secret", opened.take_commit_secret(), commit_secret);
   }
 }
 
@@ -158,7 +160,9 @@ UpdatePath make_path(TreeKem& kem, size_t member, Secret& commit_secret) {
   const LeafIndex self = kem.members[member].leaf();
   TreeDiff diff(kem.tree);
   OwnPath own = expect_value(
-      "making a path", make_own_path(suite, diff.filtered_direct_path(self), system_random()));
+      "making a path", start_own_path(suite, diff.filtered_direct_path(self), system_random()));
+  Budget budget = Budget::unlimited();
+  expect("path keys", expect_value("deriving the keys", own.derived.step(budget, nullptr)));
   UpdatePath path;
   path.leaf_node = kem.tree.leaf(self)->decode_all();
   const KemKey leaf_key = expect_value("leaf key", KemKey::generate(suite, system_random()));
@@ -173,16 +177,16 @@ UpdatePath make_path(TreeKem& kem, size_t member, Secret& commit_secret) {
   const LabelSealer sealer(suite, kUpdatePathNodeLabel, kem.context_for(diff));
   path.nodes.resize(own.steps.size());
   for (size_t i = 0; i < own.steps.size(); ++i) {
-    path.nodes[i].encryption_key = to_bytes(own.keys[i].public_key());
+    path.nodes[i].encryption_key = to_bytes(own.derived.keys[i].public_key());
   }
   for (const PathRecipient& to : path_recipients(diff, own.steps, {})) {
     HpkeSealed sealed = expect_value(
         "sealing",
-        sealer.seal(diff.encryption_key(to.node), own.path_secrets[to.step], system_random()));
+        sealer.seal(diff.encryption_key(to.node), own.derived.secrets[to.step], system_random()));
     path.nodes[to.step].encrypted_path_secret.push_back(
         {std::move(sealed.enc), std::move(sealed.ciphertext)});
   }
-  commit_secret = std::move(own.commit_secret);
+  commit_secret = std::move(own.derived.commit_secret);
   return path;
 }
 
