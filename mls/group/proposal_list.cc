@@ -487,6 +487,10 @@ void ProposalApplier::drop_left_out() {
 
 bool ProposalApplier::release(Budget& budget) {
   constexpr size_t kReleaseCost = 2;  // an Add owns a dozen allocations
+  // The C library joins what was freed when somebody next asks for a larger block: after each step, so that it is
+  // not all at once.
+  constexpr size_t kLargerBytes = 4096;
+  larger_block_ = std::make_unique<uint8_t[]>(kLargerBytes);
   while (!list_.all.empty()) {
     if (budget.take(1, kReleaseCost) == 0) {
       return false;

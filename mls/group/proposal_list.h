@@ -102,6 +102,7 @@ class ProposalApplier {
   KeyIndex fresh_clients_;  // forgiving_ only
   Phase phase_ = Phase::kVerify;
   size_t next_ = 0;
+  std::unique_ptr<uint8_t[]> larger_block_;
 };
 
 }  // namespace slipway::mls
