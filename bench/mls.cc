@@ -216,6 +216,7 @@ class Run {
     }
     snapshots();
     memory();
+    steps();
     for (std::uint32_t i = 0; i < options_.pairs && !late(); ++i) {
       add_one(i);
     }
@@ -381,6 +382,84 @@ class Run {
     }
     const auto net = static_cast<double>(after - before) - static_cast<double>(theirs);
     recorder_.add_absolute(id(Operation::kMemory), net / copy.member_count());
+  }
+
+  // The longest call, by CPU time, of each operation that runs in steps: start, a step, finish, accept.
+  class LongestCall {
+   public:
+    template <class F>
+    auto operator()(F&& call) {
+      const std::uint64_t start = thread_cpu_ns();
+      auto result = call();
+      longest_ns_ = std::max(longest_ns_, thread_cpu_ns() - start);
+      return result;
+    }
+    template <class Operation>
+    void run(Operation& operation, const char* what) {
+      while (!get((*this)([&] { return operation.step(kStepOps); }), what)) {
+      }
+    }
+    double nanoseconds() const { return static_cast<double>(longest_ns_); }
+
+   private:
+    static constexpr std::size_t kStepOps = 4;
+    std::uint64_t longest_ns_ = 0;
+  };
+
+  mls::CommitResult commit_in_steps(Group& group, const mls::CommitOptions& options, LongestCall& longest) {
+    auto operation = get(longest([&] { return group.start_commit(options); }), "starting a commit");
+    longest.run(operation, "a step of a commit");
+    auto made = get(longest([&] { return operation.finish(); }), "finishing a commit");
+    must(longest([&] { return group.accept_commit(); }), "accepting a commit");
+    return made;
+  }
+  void process_in_steps(Group& group, View message, LongestCall& longest) {
+    auto operation = get(longest([&] { return group.start_process(message, kNow_s); }), "starting to process");
+    longest.run(operation, "a step of processing");
+    auto incoming = get(longest([&] { return operation.finish(); }), "finishing to process");
+    must(longest([&] { return group.apply(std::move(std::get<mls::StagedCommit>(incoming))); }), "applying a commit");
+  }
+  Group join_in_steps(View welcome, std::uint32_t who, LongestCall& longest) {
+    const mls::PrivateKeyPackage* packages[] = {&crowd_[who].package};
+    mls::JoinOptions options;
+    options.now_s = kNow_s;
+    options.welcome = welcome;
+    options.key_packages = packages;
+    options.signer = &crowd_[who].signer;
+    auto operation = get(longest([&] { return Group::start_join(one_, options); }), "starting to join");
+    longest.run(operation, "a step of joining");
+    return get(longest([&] { return operation.finish(); }), "finishing to join");
+  }
+
+  // A group of one adds another, then all the rest in one commit.
+  void steps() {
+    Group maker = crowd_.create(one_, signer_);
+    mls::CommitOptions options;
+    options.now_s = kNow_s;
+    options.add = {crowd_[0].package.message};
+    const auto first = get(maker.commit(options), "adding one");
+    must(maker.accept_commit(), "accepting a commit");
+    Group member = crowd_.join(one_, first.welcome, 0);
+    options.add.clear();
+    for (std::uint32_t i = 1; i < members_; ++i) {
+      options.add.push_back(crowd_[i].package.message);
+    }
+    LongestCall create, process, join, restore, update;
+    const auto made = commit_in_steps(maker, options, create);
+    process_in_steps(member, made.commit, process);
+    const Group joined = join_in_steps(made.welcome, members_ - 1, join);
+    const mls::SecretBytes saved = maker.save();
+    {
+      auto operation = get(restore([&] { return Group::start_restore(one_, saved); }), "starting to restore");
+      restore.run(operation, "a step of restoring");
+      const Group restored = get(restore([&] { return operation.finish(); }), "finishing to restore");
+    }
+    commit_in_steps(maker, update_options(), update);
+    recorder_.add_absolute(id(Operation::kStepCreate), create.nanoseconds());
+    recorder_.add_absolute(id(Operation::kStepProcess), process.nanoseconds());
+    recorder_.add_absolute(id(Operation::kStepJoin), join.nanoseconds());
+    recorder_.add_absolute(id(Operation::kStepRestore), restore.nanoseconds());
+    recorder_.add_absolute(id(Operation::kStepUpdate), update.nanoseconds());
   }
 
   void add_one(std::uint32_t i) {

@@ -42,6 +42,11 @@ constexpr std::array<LineKind, static_cast<std::size_t>(Operation::kCount)> kKin
     {"snapshot after a message", 20'000, 0, 0, nullptr, false},
     {"its bytes", 1024, 0, 0, nullptr, false},
     {"bytes of state a member", 1024, 0, 0, nullptr, false},
+    {"longest step: create", 2e6, 0, 0, nullptr, false},
+    {"longest step: join", 2e6, 0, 0, nullptr, false},
+    {"longest step: restore", 2e6, 0, 0, nullptr, false},
+    {"longest step: update, cold tree", 2e6, 0, 0, nullptr, false},
+    {"longest step: process create", 2e6, 0, 0, nullptr, false},
 }};
 
 double path_of(std::uint32_t members) { return std::ceil(std::log2(static_cast<double>(members) + 1)); }

@@ -35,6 +35,11 @@ enum class Operation : std::uint8_t {
   kSnapshotTime,
   kSnapshotSize,
   kMemory,
+  kStepCreate,
+  kStepJoin,
+  kStepRestore,
+  kStepUpdate,
+  kStepProcess,
   kCount,
 };
 

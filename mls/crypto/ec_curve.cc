@@ -128,4 +128,22 @@ Result<Secret> EcCurve::multiply(View scalar, View encoded) const {
   return out;
 }
 
+Result<Secret> random_private_key(const EcCurve* curve, size_t size, Random& random) {
+  Secret candidate = Secret::zeros(size);
+  // A candidate at or above the order is rare (at worst half of them, were the order just over a power of two): a
+  // source that gives nothing else is broken.
+  constexpr int kTries = 256;
+  for (int tries = 0; tries < kTries; ++tries) {
+    MLS_TRY(random.fill_secret(candidate.mutable_view()));
+    if (curve == nullptr) {
+      return candidate;
+    }
+    candidate.data()[0] &= curve->first_byte_mask();
+    if (curve->is_scalar(candidate)) {
+      return candidate;
+    }
+  }
+  return fail(ErrorCode::kCryptoFailure, "generating a private key: the random source gives no scalar");
+}
+
 }  // namespace slipway::mls::internal

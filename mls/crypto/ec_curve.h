@@ -6,6 +6,7 @@
 
 #include "base/error.h"
 #include "crypto/bytes.h"
+#include "crypto/random.h"
 #include "crypto/secret.h"
 #include "crypto/suite.h"
 
@@ -43,5 +44,8 @@ class EcCurve {
   const char* name_;
   size_t field_size_;
 };
+
+// A private key of `size` random bytes: below the order on a NIST curve, any on the others (`curve` null).
+Result<Secret> random_private_key(const EcCurve* curve, size_t size, Random& random);
 
 }  // namespace slipway::mls::internal

@@ -4,6 +4,7 @@
 #include <openssl/param_build.h>
 
 #include "crypto/ec_curve.h"
+#include "crypto/edwards_point.h"
 #include "crypto/known_digests.h"
 #include "crypto/signature_steps.h"
 #include "crypto/long_hash.h"
@@ -291,6 +292,14 @@ Status verify_ecdsa_once(const Suite& suite, View public_key, View digest, View 
 
 }  // namespace
 
+Status check_signature_point(const Suite& suite, View public_key) {
+  MLS_TRY(validate_signature_public_key(suite, public_key));
+  if (EcCurve::of(suite.signature) == nullptr && !internal::is_edwards_point(suite.signature, public_key)) {
+    return fail(ErrorCode::kInvalidKey, "reading a signature key: it is no point of its curve");
+  }
+  return {};
+}
+
 Status verify_once(const Suite& suite, View public_key, std::string_view label, Pieces content,
                    View signature) {
   if (EcCurve::of(suite.signature) != nullptr) {
@@ -330,19 +339,9 @@ Result<SignatureKey> SignatureKey::import(const Suite& suite, View private_key) 
 }
 
 Result<SignatureKey> SignatureKey::generate(const Suite& suite, Random& random) {
-  const EcCurve* curve = EcCurve::of(suite.signature);
-  Secret candidate = Secret::zeros(suite.signature_private_key_size);
-  // A candidate at or above the order is rare: a source that gives nothing else is broken.
-  for (int tries = 0; tries < 256; ++tries) {
-    MLS_TRY(random.fill_secret(candidate.mutable_view()));
-    if (curve != nullptr) {
-      candidate.data()[0] &= curve->first_byte_mask();
-    }
-    if (curve == nullptr || curve->is_scalar(candidate)) {
-      return import(suite, candidate);
-    }
-  }
-  return fail(ErrorCode::kCryptoFailure, "generating a signature key: the random source gives no scalar");
+  MLS_ASSIGN(const Secret secret, internal::random_private_key(EcCurve::of(suite.signature),
+                                                               suite.signature_private_key_size, random));
+  return import(suite, secret);
 }
 
 SignatureKey SignatureKey::clone() const {

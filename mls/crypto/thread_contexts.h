@@ -42,6 +42,7 @@ struct ThreadContexts {
   std::array<CipherContext, 4> seal;      // by AeadId
   std::array<CipherContext, 4> open;
   BnContext numbers;
+  PkeyContext x25519_maker;               // of key objects; made on first use
   std::array<ScratchKey, 5> verifier;     // by SignatureScheme; made on first use
   Bytes joined;                           // content that must lie in one piece to be signed
 };

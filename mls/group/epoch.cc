@@ -110,10 +110,12 @@ void keep_past(GroupState& group, const TreeDiff& diff) {
     }
   });
   std::ranges::sort(past.replaced, {}, &std::pair<LeafIndex, LeafPtr>::first);
-  group.past.push_back(std::move(past));
-  while (group.past.size() > kept) {
-    group.past.pop_front();
+  constexpr size_t kReservedPast = 8;
+  group.past.reserve(std::min(kept, kReservedPast));
+  if (group.past.size() >= kept) {
+    group.past.erase(group.past.begin(), group.past.end() - static_cast<ptrdiff_t>(kept - 1));
   }
+  group.past.push_back(std::move(past));
 }
 
 void keep_resumption(GroupState& group) {

@@ -107,8 +107,12 @@ Status check_key_package(const Suite& suite, const KeyPackage& package) {
   MLS_TRY(validate_kem_public_key(suite, package.leaf_node.encryption_key));
   MLS_TRY(validate_signature_public_key(suite, package.leaf_node.signature_key));
   const Bytes leaf_content = leaf_node_tbs(package.leaf_node, {}, 0);
-  MLS_TRY(verify_once(suite, package.leaf_node.signature_key, kLeafNodeLabel, {leaf_content},
-                      package.leaf_node.signature));
+  const Status leaf_status = verify_once(suite, package.leaf_node.signature_key, kLeafNodeLabel, {leaf_content},
+                                         package.leaf_node.signature);
+  if (!leaf_status) {
+    MLS_TRY(check_signature_point(suite, package.leaf_node.signature_key));  // which may be the reason
+    return leaf_status;
+  }
   const Bytes content = key_package_tbs(package);
   return verify_once(suite, package.leaf_node.signature_key, kKeyPackageLabel, {content},
                      package.signature);

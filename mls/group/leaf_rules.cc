@@ -181,7 +181,7 @@ Status check_group_extensions(const GroupState& group, const Extensions& extensi
   }
   if (*senders) {
     for (const ExternalSender& sender : (*senders)->senders) {
-      MLS_TRY(validate_signature_public_key(*group.suite, sender.signature_key));
+      MLS_TRY(check_signature_point(*group.suite, sender.signature_key));
       if (!group.policy->check_external_sender(sender, now_s)) {
         return fail(ErrorCode::kInvalidCredential,
                     "checking group extensions: an external sender was refused");

@@ -388,6 +388,7 @@ Status RestoreBuild::read_own_keys() {
   group->keys = PrivatePath(self);
   std::vector<NodeKey> keys;
   MLS_TRY(read_keys(reader, suite, keys));
+  group->keys.reserve(keys.size());
   for (NodeKey& key : keys) {
     group->keys.set(key.node, std::move(key.key));
   }

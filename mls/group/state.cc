@@ -6,7 +6,10 @@ namespace slipway::mls {
 
 const SignaturePublicKey* SenderKeyCache::get(const Suite& suite, LeafIndex index,
                                               const LeafPtr& leaf, Status& status) {
-  Entry& entry = entries_[index % entries_.size()];
+  if (entries_ == nullptr) {
+    entries_ = std::make_unique<std::array<Entry, 64>>();
+  }
+  Entry& entry = (*entries_)[index % entries_->size()];
   // A leaf that was updated mostly keeps its signature key, and an import costs a fifth of a verification.
   const bool known = entry.key && (entry.leaf == leaf || equal(entry.leaf->signature_key(), leaf->signature_key()));
   if (!known) {

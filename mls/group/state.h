@@ -2,7 +2,6 @@
 #pragma once
 
 #include <array>
-#include <deque>
 #include <memory>
 #include <optional>
 #include <vector>
@@ -104,7 +103,7 @@ class SenderKeyCache {
     LeafPtr leaf;
     SignaturePublicKey key;
   };
-  std::array<Entry, 64> entries_;
+  std::unique_ptr<std::array<Entry, 64>> entries_;  // once somebody has sent
 };
 
 // What changed since the last save, for Group::save_changes.
@@ -140,7 +139,7 @@ struct GroupState {
   std::vector<Candidate> waiting;
   std::vector<OwnUpdate> own_updates;
   std::optional<PendingCommit> pending;
-  std::deque<PastEpoch> past;  // oldest first
+  std::vector<PastEpoch> past;  // oldest first; a few
   std::vector<ResumptionSecret> resumption;  // the current epoch's last
   std::optional<PredecessorLink> predecessor;
   KeyIndex clients;  // of Policy::client_id, where that is not empty

@@ -1,6 +1,5 @@
 #include "key_schedule/secret_tree.h"
 
-#include <deque>
 #include <unordered_map>
 
 namespace slipway::mls {
@@ -52,6 +51,44 @@ struct StoredAt {
   uint32_t generation;
 };
 
+// A queue of them that takes no memory while it is empty, as a deque would.
+class StoreOrder {
+ public:
+  bool empty() const { return first_ == entries_.size(); }
+  size_t size() const { return entries_.size() - first_; }
+  auto begin() const { return entries_.begin() + static_cast<ptrdiff_t>(first_); }
+  auto end() const { return entries_.end(); }
+  void push_back(const StoredAt& entry) { entries_.push_back(entry); }
+  StoredAt take_front() {
+    const StoredAt front = entries_[first_++];
+    if (first_ > 1024 && first_ * 2 > entries_.size()) {
+      erase_if([](const StoredAt&) { return false; });
+    }
+    return front;
+  }
+  template <class Unwanted>
+  void erase_if(Unwanted&& unwanted) {
+    entries_.erase(entries_.begin(), begin());
+    first_ = 0;
+    std::erase_if(entries_, unwanted);
+  }
+
+ private:
+  std::vector<StoredAt> entries_;
+  size_t first_ = 0;
+};
+
+// Of Limits, what a tree must remember.
+struct TreeLimits {
+  size_t generations_ahead;
+  size_t skipped_per_ratchet;
+  size_t skipped_per_epoch;
+  explicit TreeLimits(const Limits& limits = kDefaultLimits)
+      : generations_ahead(limits.generations_ahead),
+        skipped_per_ratchet(limits.skipped_per_ratchet),
+        skipped_per_epoch(limits.skipped_per_epoch) {}
+};
+
 MessageKey message_key(const Suite& suite, View secret, uint32_t generation) {
   return {derive_tree_secret(suite, secret, "key", generation, suite.aead_key_size),
           derive_tree_secret(suite, secret, "nonce", generation, kAeadNonceBytes), generation};
@@ -79,11 +116,11 @@ std::unexpected<Error> bad_snapshot() {
 
 struct SecretTree::State {
   const Suite* suite;
-  Limits limits;
+  TreeLimits limits;
   uint32_t leaf_count = 0;
   std::unordered_map<uint32_t, Secret> nodes;  // not split yet, by node index
   std::unordered_map<uint32_t, Leaf> leaves;   // that have sent
-  std::deque<StoredAt> order;
+  StoreOrder order;
   size_t stored = 0;
 
   unsigned root_level() const {
@@ -160,8 +197,7 @@ void SecretTree::State::store(uint32_t leaf_index, RatchetKind kind, Ratchet& ra
 }
 
 void SecretTree::State::drop_oldest() {
-  StoredAt oldest = order.front();
-  order.pop_front();
+  const StoredAt oldest = order.take_front();
   Ratchet& ratchet = leaves.at(oldest.leaf).ratchets[static_cast<size_t>(oldest.kind)];
   auto at = find_stored(ratchet, oldest.generation);
   if (at != ratchet.skipped.end()) {
@@ -180,7 +216,7 @@ bool SecretTree::State::is_stored(const StoredAt& entry) {
 }
 
 void SecretTree::State::tidy_order() {
-  std::erase_if(order, [this](const StoredAt& entry) { return !is_stored(entry); });
+  order.erase_if([this](const StoredAt& entry) { return !is_stored(entry); });
 }
 
 SecretTree::SecretTree() = default;
@@ -193,7 +229,7 @@ SecretTree::SecretTree(const Suite& suite, Secret encryption_secret, uint32_t le
     : state_(std::make_unique<State>()) {
   assert(leaf_count > 0 && leaf_count <= (1u << 30) && encryption_secret.size() == suite.hash_size);
   state_->suite = &suite;
-  state_->limits = limits;
+  state_->limits = TreeLimits(limits);
   state_->leaf_count = leaf_count;
   state_->nodes[ancestor(0, state_->root_level())] = std::move(encryption_secret);
 }
@@ -295,7 +331,7 @@ void write_ratchet(SecretWriter& writer, const Suite& suite, const Ratchet& ratc
 }
 
 // Bounds that are tighter now than when the snapshot was made cost the oldest keys, not the snapshot.
-Status read_ratchet(Reader& reader, const Suite& suite, const Limits& limits, Ratchet& ratchet) {
+Status read_ratchet(Reader& reader, const Suite& suite, const TreeLimits& limits, Ratchet& ratchet) {
   View secret, list;
   reader(ratchet.generation, secret, list);
   if (!reader.ok() || secret.size() != suite.hash_size || ratchet.generation > kGenerations) {
@@ -359,7 +395,7 @@ Result<SecretTree::Restore> SecretTree::Restore::start(const Suite& suite, Reade
   made.tree_.state_ = std::make_unique<State>();
   State& state = *made.tree_.state_;
   state.suite = &suite;
-  state.limits = limits;
+  state.limits = TreeLimits(limits);
   View node_list, leaf_list, order_list;
   reader(state.leaf_count, node_list, leaf_list, order_list);
   if (!reader.ok() || state.leaf_count == 0 || state.leaf_count > (1u << 30)) {
@@ -463,7 +499,7 @@ Status SecretTree::restore_ratchet(Reader& reader) {
   ratchet.secret = std::move(restored.secret);
   ratchet.generation = restored.generation;
   ratchet.skipped.clear();
-  std::erase_if(state_->order, [&](const StoredAt& entry) {
+  state_->order.erase_if([&](const StoredAt& entry) {
     return entry.leaf == leaf_index && entry.kind == kind;
   });
   state_->store(leaf_index, kind, ratchet, std::move(restored.skipped));

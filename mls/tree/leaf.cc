@@ -132,8 +132,12 @@ bool Leaf::supports(CredentialType type) const { return lists(4, static_cast<uin
 Status Leaf::verify_signature(const Suite& suite, View group_id, LeafIndex index) const {
   Bytes context;
   leaf_node_tbs_context(source_, group_id, index, context);
-  return verify_once(suite, signature_key(), kLeafNodeLabel,
-                     {View(encoded_).first(signed_size_), context}, piece(signature_));
+  Status status = verify_once(suite, signature_key(), kLeafNodeLabel,
+                              {View(encoded_).first(signed_size_), context}, piece(signature_));
+  if (!status) {
+    MLS_TRY(check_signature_point(suite, signature_key()));  // which may be the reason
+  }
+  return status;
 }
 
 Status Leaf::validate_keys(const Suite& suite) const {

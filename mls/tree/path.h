@@ -25,6 +25,7 @@ class PrivatePath {
 
   LeafIndex leaf() const { return leaf_; }
   const KemKey* find(NodeIndex node) const;
+  void reserve(size_t count) { keys_.reserve(count); }
   void set(NodeIndex node, KemKey key);
   // Drops the keys of nodes that are blank or have another public key by now.
   void retain(const RatchetTree& tree);
