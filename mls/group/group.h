@@ -11,7 +11,8 @@
 // - After its epoch has ended, a message can still be read for Limits::past_epochs epochs.
 // - commit, join, process and restore also exist as operations that run in steps: start, step(budget) until it
 //   says true, finish. The group is unchanged until finish. A step does at most that many public-key
-//   operations (or as much other work as takes about as long). The plain calls just loop.
+//   operations (or as much other work as takes about as long). The plain calls just loop. What the options
+//   point to need not outlive start, but for JoinOptions::predecessor; the group must.
 //
 // Wherever `now_s` is asked for: seconds since 1970, for lifetimes only.
 #pragma once
