@@ -27,7 +27,7 @@ void Session::on_message(TimeMs now, SessionMessage message) {
     ++out_.refused().unknown_session;
     return;
   }
-  if (!payload_fits(message) || is_self(message.source)) {
+  if (!payload_fits(message) || is_self(message.source) || !is_for_us(message.destination)) {
     ++out_.refused().malformed;
     return;
   }
@@ -43,6 +43,12 @@ void Session::on_message(TimeMs now, SessionMessage message) {
     on_data_message(now, std::move(message));
   }
   settle(now);
+}
+
+// What was said to another member says nothing to us: an acknowledgement of another's message has the id of one of ours.
+bool Session::is_for_us(const FullName& destination) const {
+  return is_self(destination) || (destination.id().is_null() && destination.same_service(facts_.local)) ||
+         (facts_.is_group() && (destination == channel_ || destination == control_));
 }
 
 bool Session::passes_while_offline(MessageType type) const {

@@ -146,6 +146,7 @@ class Session {
   OperationId close_operation_ = kNoOperation;
 
  private:
+  [[nodiscard]] bool is_for_us(const FullName& destination) const;
   void on_command_message(TimeMs now, const SessionMessage& message);
   void on_data_message(TimeMs now, SessionMessage message);
   void take_data(TimeMs now, MemberSlot slot, SessionMessage message);

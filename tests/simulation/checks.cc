@@ -55,7 +55,7 @@ void Checks::resolved(OperationId operation, const Resolve& resolve) {
   }
 }
 
-void Checks::delivered(const Name& at, const DeliverMessage& delivery, bool reliable, bool mls) {
+void Checks::delivered(const Name& at, const DeliverMessage& delivery, TimeMs since, bool reliable, bool mls) {
   ++deliveries;
   const AppMessage& message = delivery.message;
   const OperationId number = number_in(message.payload);
@@ -69,6 +69,10 @@ void Checks::delivered(const Name& at, const DeliverMessage& delivery, bool reli
     fail("message " + std::to_string(number) + " was delivered twice at " + hashed_text(at));
   }
   op.got.push_back(at);
+  // With nobody to send it to it waited; else it went out when it was published.
+  if (op.at < since && !op.expected.empty() && std::ranges::find(op.expected, at) == op.expected.end()) {
+    fail("message " + std::to_string(number) + " was sent before " + hashed_text(at) + " came");
+  }
   if (reliable && !message.directed && !message.anycast) {
     std::uint32_t& last = last_id_[{at, delivery.session, message.source.hashed()}];
     if (last != 0 && message.message_id <= last) {

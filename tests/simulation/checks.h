@@ -4,7 +4,8 @@
 //  - each operation that was taken resolves exactly once;
 //  - a reliable message is delivered at most once at each member, in the order of its sender, and unless its sender was told
 //    that a member did not get it, that member did, if it stayed;
-//  - data opens only for members of the epoch that it was made in, and only from members;
+//  - data opens only for members of the epoch that it was made in, and only from members; nothing sent before a member came
+//    reaches it;
 //  - after all has calmed down members agree on who is in and on the epoch, and see each other online;
 //  - buffers keep within their bounds; when all is closed no timer and no session is left.
 
@@ -31,7 +32,8 @@ class Checks {
   // A reliable publish: who should get it.
   void published(OperationId operation, std::uint32_t session_id, bool reliable, std::vector<Name> expected);
   void resolved(OperationId operation, const Resolve& resolve);
-  void delivered(const Name& at, const DeliverMessage& delivery, bool reliable, bool mls);
+  // `since`: when the receiver's session was made.
+  void delivered(const Name& at, const DeliverMessage& delivery, TimeMs since, bool reliable, bool mls);
   // The member's time in this session was interrupted or is over.
   void interrupted(std::uint32_t session_id, const Name& member, TimeMs now);
   // The receiver saw the source go: its next message may have any id.

@@ -20,6 +20,14 @@ void World::send(std::uint32_t from, SessionMessage message) {
   }
   message.authentic = true;
   message.from_slipway = true;
+  if (plan_.meddles) {
+    constexpr std::size_t kOverheard = 64;
+    if (overheard_.size() < kOverheard) {
+      overheard_.push_back(message);
+    } else if (random_.chance(0.2)) {
+      overheard_[random_.below(kOverheard)] = message;
+    }
+  }
   const Name& to = message.destination.hashed();
   std::uint64_t seen = 0;
   std::vector<std::uint32_t> matches;

@@ -48,6 +48,8 @@ Plan draw_plan(Random& random) {
   for (std::uint64_t i = 0; i < faults; ++i) {
     plan.faults.push_back(draw_fault(plan, random));
   }
+  // Without MLS nothing tells an old message of a member from a new one: no protocol could stand it.
+  plan.meddles = plan.mls && random.chance(0.3);
   return plan;
 }
 

@@ -43,6 +43,7 @@ struct Plan {
   TimeMs late_max = 0;              // a copy may come this much later
   TimeMs busy_ms = 10'000;          // operations and faults happen in this time
   std::uint32_t operations = 10;
+  bool meddles = false;             // somebody repeats what was sent long ago, or forges sources
   std::vector<Fault> faults;
 };
 

@@ -33,7 +33,34 @@ void World::first_operations() {
   carry_out(0);
 }
 
+// Repeats something that was sent, or sends it as somebody else. What is forged does not verify.
+void World::meddle() {
+  if (overheard_.empty()) {
+    return;
+  }
+  const auto index = static_cast<std::uint32_t>(random_.below(apps_.size()));
+  App& app = apps_[index];
+  if (!app.up) {
+    return;
+  }
+  SessionMessage message = overheard_[random_.below(overheard_.size())];
+  // Acknowledgements and anycast are bound to nobody: the protocol signs and encrypts neither.
+  const bool bound = is_command(message.type) || (carries_data(message.type) && message.destination.id() != kAnycastId);
+  if (bound && random_.chance(0.3)) {
+    message.source = apps_[random_.below(apps_.size())].name;
+    message.authentic = false;
+    message.message_id = static_cast<std::uint32_t>(random_.next64());
+  }
+  say("meddling: " + std::string(message_type_text(message.type)) + " of " + message.source.shown() + " to " + std::to_string(index));
+  app.layer->on_message(clock_of(app), std::move(message));
+  carry_out(index);
+}
+
 void World::random_operation() {
+  if (plan_.meddles && random_.chance(0.4)) {
+    meddle();
+    return;
+  }
   const auto index = static_cast<std::uint32_t>(random_.below(apps_.size()));
   if (!apps_[index].up) {
     return;

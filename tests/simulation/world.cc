@@ -130,7 +130,8 @@ void World::carry_out(std::uint32_t index) {
         const Session* session = app.layer->find(delivery->session);
         const bool reliable = session != nullptr && session->facts().reliability.has_value();
         say("  " + std::to_string(index) + " delivers " + std::to_string(number_in(delivery->message.payload)));
-        checks_.delivered(app.name.hashed(), *delivery, reliable, session != nullptr && session->facts().mls.has_value());
+        const auto held = held_.find({app.name.hashed(), delivery->session});
+        checks_.delivered(app.name.hashed(), *delivery, held == held_.end() ? 0 : held->second.since, reliable, session != nullptr && session->facts().mls.has_value());
       } else if (auto* resolve = std::get_if<Resolve>(&action)) {
         say("  " + std::to_string(index) + " operation " + std::to_string(resolve->operation) + " ends" +
             (resolve->error ? ": " + resolve->error->message() : std::string()) +
@@ -143,9 +144,9 @@ void World::carry_out(std::uint32_t index) {
       } else if (auto* closed = std::get_if<SessionClosed>(&action)) {
         say("  " + std::to_string(index) + " session " + std::to_string(static_cast<std::uint64_t>(closed->session)) + " closed, reason " +
             std::to_string(static_cast<int>(closed->reason)));
-        const auto id = session_ids_.find({app.name.hashed(), closed->session});
-        if (id != session_ids_.end()) {
-          checks_.interrupted(id->second, app.name.hashed(), now_);
+        const auto held = held_.find({app.name.hashed(), closed->session});
+        if (held != held_.end()) {
+          checks_.interrupted(held->second.session_id, app.name.hashed(), now_);
         }
       } else if (auto* presence = std::get_if<Presence>(&action)) {
         const bool gone = presence->change == PresenceChange::kLeft || presence->change == PresenceChange::kRemoved;
@@ -165,7 +166,7 @@ void World::carry_out(std::uint32_t index) {
     }
   }
   for (const SessionHandle handle : app.layer->sessions()) {
-    session_ids_.try_emplace({app.name.hashed(), handle}, app.layer->find(handle)->facts().id);
+    held_.try_emplace({app.name.hashed(), handle}, Held{app.layer->find(handle)->facts().id, now_});
   }
   wake_later(index);
 }

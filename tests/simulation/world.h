@@ -106,6 +106,7 @@ class World {
   void make_channels();
   void first_operations();
   void random_operation();
+  void meddle();
   void publish_somewhere(std::uint32_t index);
   void publish(std::uint32_t index, SessionHandle handle, std::optional<FullName> to);
   void publish_anycast(std::uint32_t index);
@@ -138,9 +139,14 @@ class World {
   bool node_up_ = true;
   std::uint64_t node_life_ = 0;
   std::uint64_t side_ = 0;               // of a partition; 0: none
+  std::vector<SessionMessage> overheard_;  // by whoever meddles
   std::vector<TimeMs> last_arrival_;     // by pair, to keep the order
   std::vector<std::pair<FullName, FullName>> channels_;
-  std::map<std::pair<Name, SessionHandle>, std::uint32_t, KeyOrder> session_ids_;  // also of closed sessions
+  struct Held {
+    std::uint32_t session_id;
+    TimeMs since;
+  };
+  std::map<std::pair<Name, SessionHandle>, Held, KeyOrder> held_;  // sessions that were seen, also closed ones
   GroupLog group_log_;
   Checks checks_;
   Outcome outcome_;

@@ -179,9 +179,12 @@ TEST_F(Refusals, PayloadOfAnotherTypeAndForeignKindsAreMalformed) {
   unknown.session_id ^= 1;
   wire.inject(b, unknown);
   EXPECT_EQ(b.layer.refusals().unknown_session, 1u);
+  SessionMessage elsewhere = from(a, stranger, T::kGroupClose);
+  wire.inject(b, elsewhere);
+  EXPECT_EQ(b.layer.refusals().malformed, 2u);
   SessionMessage zero = from(a, b, T::kGroupClose, 0);
   wire.inject(b, zero);
-  EXPECT_EQ(b.layer.refusals().malformed, 2u);
+  EXPECT_EQ(b.layer.refusals().malformed, 3u);
   EXPECT_EQ(b.layer.sessions().size(), 1u);
 }
 
