@@ -79,7 +79,7 @@ def test_stable_field_names(node):
     assert {"node_id", "version", "state", "uptime_ms", "links", "routes", "frames_in", "dropped"} <= node.json("status").keys()
     assert {"workers", "control"} <= node.json("workers").keys()
     assert node.json("books")["balanced"] is True
-    assert node.json("memory")["routing"]["route_limit"] == 4 << 20
+    assert node.json("memory")["routing"]["route_limit"] == 4_000_000
 
 
 def test_publish_subscribe_explain_and_routes(node):
