@@ -127,7 +127,16 @@ void DataReceiver::forget(MemberSlot slot, bool goes_on_counting) {
     return;
   }
   Source gone = std::exchange(sources_[slot], {});
-  if (!gone.stream || !goes_on_counting) {
+  if (!gone.stream) {
+    return;
+  }
+  // What waits behind a gap was acknowledged: it is delivered, the gaps are lost.
+  const std::uint32_t before = gone.stream->last_id().value_or(0);
+  for (std::size_t i = gone.stream->waiting(); i > 0; --i) {
+    gone.stream->on_unavailable(0, (before + static_cast<std::uint32_t>(i)) & kMaxDataId, effects_);
+  }
+  carry_out(gone.name);
+  if (!goes_on_counting) {
     return;
   }
   auto memory = std::make_unique<DataStream>(StreamStart::kProbe, 0, 0);

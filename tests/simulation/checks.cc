@@ -94,7 +94,7 @@ void Checks::crashed(const Name& app, TimeMs now) {
 }
 
 bool Checks::all_resolved() const {
-  return std::ranges::all_of(operations_, [](const Operation& op) { return op.over || op.resolutions > 0; });
+  return std::ranges::all_of(operations_, [](const Operation& op) { return op.over || op.resolutions > 0 || (op.kind == OperationKind::kPublish && op.expected.empty()); });
 }
 
 void Checks::judge() {
@@ -103,7 +103,14 @@ void Checks::judge() {
     if (!op.over && op.resolutions != 1) {
       fail("operation " + std::to_string(i + 1) + " of kind " + std::to_string(static_cast<int>(op.kind)) + " never ended");
     }
-    if (op.over || op.failed || !op.reliable) {
+  }
+  judge_losses();
+}
+
+void Checks::judge_losses() {
+  for (std::size_t i = 0; i < operations_.size(); ++i) {
+    const Operation& op = operations_[i];
+    if (op.over || op.failed || !op.reliable || op.resolutions == 0) {
       continue;
     }
     if (op.kind == OperationKind::kAnycast && op.got.empty()) {

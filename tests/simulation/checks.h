@@ -42,8 +42,11 @@ class Checks {
   void crashed(const Name& app, TimeMs now);
   void fail(std::string what);
 
+  // But for messages that wait for somebody to send them to.
   [[nodiscard]] bool all_resolved() const;
-  // After everything: silent losses, unresolved operations.
+  // Whoever stayed got what its sender was not told to be lost.
+  void judge_losses();
+  // After everything: losses, and operations that never ended.
   void judge();
   void judge_bounds(const SessionLayer& layer);
   [[nodiscard]] const std::string& failure() const { return failure_; }

@@ -48,6 +48,14 @@ Plan draw_plan(Random& random) {
   for (std::uint64_t i = 0; i < faults; ++i) {
     plan.faults.push_back(draw_fault(plan, random));
   }
+  if (random.chance(0.1)) {  // one clock runs fast for a while, so that its owner's patience ends before the others'
+    const auto app = static_cast<std::uint32_t>(random.below(plan.apps));
+    const TimeMs from = random.below(plan.busy_ms);
+    const TimeMs gap = random.between(5, 100);
+    for (std::uint64_t i = 0, jumps = random.between(5, 40); i < jumps; ++i) {
+      plan.faults.push_back({FaultKind::kClockForward, from + i * gap, from + i * gap + 1, app, plan.timers.timeout_ms});
+    }
+  }
   // Without MLS nothing tells an old message of a member from a new one: no protocol could stand it.
   plan.meddles = plan.mls && random.chance(0.3);
   return plan;

@@ -292,6 +292,9 @@ Outcome World::run() {
   run_until(busy_until_);
   calm_down();
   if (!checks_.failed()) {
+    checks_.judge_losses();  // before members leave, which excuses what they did not get
+  }
+  if (!checks_.failed()) {
     close_all();
   }
   if (!checks_.failed()) {
