@@ -52,6 +52,12 @@ namespace slipway {
   X(kStreamLength, "stream_length", "a length prefix below a frame header or above the limit; the stream is closed", "The sender is no slipway, or sends frames above `limits.frame_bytes`.") \
   X(kPartialTimeout, "partial_timeout", "a stream began a frame and did not finish it in time; the stream is closed", "The sender hangs or the network is broken.")                        \
   X(kSendFailed, "send_failed", "the socket refused the datagram", "See `last error` in `links`.")                                                                                       \
+  X(kEdgeMalformed, "edge_malformed", "bytes from an upstream application that are no SLIM message; its stream is closed", "The sender is broken, or speaks SLIM before 2.0: upgrade it.") \
+  X(kEdgeInvalid, "edge_invalid", "a message of an upstream application without what every message must have", "The sender is broken; `last error` in `links` names what is missing.") \
+  X(kEdgeMac, "edge_mac", "a missing or wrong header MAC", "Set `require_header_mac` alike on both sides; a wrong one means that something between them changes messages.") \
+  X(kEdgeLinkAgain, "edge_link_again", "a second negotiation on a link", "Harmless; it is ignored.") \
+  X(kEdgeTooBig, "edge_too_big", "a message above the 4 MiB that upstream takes, or built beyond what any encoder writes", "Send smaller messages.") \
+  X(kEdgeFrame, "edge_frame", "a frame that cannot be put into upstream's words", "The sender is broken, or a newer slipway.") \
   X(kStopping, "stopping", "still held when the drain deadline of a stop passed", "Raise `stop.drain_ms` if receivers need longer.")
 
 // An enumerator of an enum class hides nothing, but g++ 12 says that kFrameVersion does.

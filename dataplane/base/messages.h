@@ -11,6 +11,8 @@
 namespace slipway {
 
 class RouteTable;
+struct EdgeOpen;  // port/edge_open.h
+struct EdgeKey;
 
 // --- control thread -> worker -----------------------------------------------------------------------
 // Commands are applied in order, between bursts. Each is numbered from 1 by its position; a worker publishes the
@@ -21,6 +23,7 @@ enum class Command : std::uint16_t {
   kLink,          // LinkRecord: add or change. Removal: state kFree (the generation names which)
   kOpenStream,    // OpenStream, before the kLink record that it belongs to: owner only
   kOpenDatagram,  // OpenDatagram: owner only
+  kEdgeKey,       // GiveEdgeKey, before the kLink record that takes an edge up: owner only
   kClosePort,     // ClosePort: a datagram socket goes away
   kCloseLink,     // CloseLink: owner only; drain what is queued, then close the socket
   kInjectFrame,   // InjectFrame + frame bytes (header and body)
@@ -41,6 +44,12 @@ struct OpenStream {
   std::uint32_t generation;
   std::int32_t fd;              // connected, non-blocking; owned by the worker from now on
   std::uint32_t max_frame_bytes;
+  EdgeOpen* edge = nullptr;     // how an upstream application or node is spoken to; null: native. Changes owner
+};
+struct GiveEdgeKey {
+  LinkIndex link;
+  std::uint32_t generation;
+  EdgeKey* key;                 // changes owner
 };
 struct OpenDatagram {
   std::uint16_t port;
@@ -53,6 +62,8 @@ struct CloseLink {
   LinkIndex link;
   std::uint32_t generation;
   std::uint32_t drain_ms;       // 0: at once
+  std::uint8_t edge_status = 0; // of an edge: the gRPC status that ends its stream
+  std::uint8_t edge_text = 0;   // ... and its message: EdgeCloseText (port/edge_open.h)
 };
 struct InjectFrame {
   LinkIndex link;
@@ -84,6 +95,7 @@ enum class Event : std::uint16_t {
   kPuntedPacket,    // PuntedPacket + Ethernet frame: ARP, neighbour discovery, and what resolves next hops
   kHello,           // Hello + frame bytes: a link frame in a datagram with link id 0
   kLinkClosed,      // LinkClosed
+  kEdgeOpen,        // EdgeOpened: the stream of an edge is open, the negotiation may begin
   kLinkReleased,    // LinkReleased: nothing of this link is left in the worker; the index may be used again
   kStalled,         // LinkStalled
   kUnstalled,       // LinkStalled
@@ -109,12 +121,22 @@ struct Hello {
   IpEndpoint to;                  // our address that it was sent to
   std::array<std::uint8_t, 6> from_mac;  // kEthernet
 };
-enum class CloseReason : std::uint8_t { kPeerClosed, kError, kStreamLength, kPartialTimeout, kStalled, kAsked };
+enum class CloseReason : std::uint8_t { kPeerClosed, kError, kStreamLength, kPartialTimeout, kStalled, kAsked, kEdge };
 struct LinkClosed {
   LinkIndex link;
   std::uint32_t generation;
   CloseReason reason;
   std::int32_t error;             // errno where there is one
+  // kEdge: why, in a sentence, lies behind the struct (at most kMaxEdgeTextBytes)
+};
+struct EdgeOpened {
+  LinkIndex link;
+  std::uint32_t generation;
+  bool resumed;                   // the TLS session was
+  std::array<char, 16> tls_version;   // empty: no TLS. All ended by a zero byte
+  std::array<char, 48> tls_cipher;
+  std::array<char, 160> tls_subject;  // of the peer's certificate
+  std::array<char, 160> subject;      // of its credentials
 };
 struct LinkReleased {
   LinkIndex link;

@@ -15,7 +15,7 @@
 #include <cstring>
 #include <new>
 
-#include "port/socket_engine_impl.h"
+#include "port/socket_edge.h"
 
 namespace slipway {
 namespace {
@@ -56,6 +56,9 @@ void SocketEngine::Impl::open_stream(const OpenStream& open) {
   counters_.syscalls.add(3);
   congestion_.set(open.link, 0);
   ++open_streams_;
+  if (open.edge != nullptr) {
+    open_edge(stream, open.edge);
+  }
 }
 
 void SocketEngine::Impl::set_stream(const LinkRecord& record) {
@@ -71,6 +74,9 @@ void SocketEngine::Impl::set_stream(const LinkRecord& record) {
   }
   stream.overflow = record.overflow;
   stream.queue_limit = record.queue_bytes;
+  if (record.state == LinkState::kUp && stream.edge != nullptr) {
+    edge_up(stream);
+  }
   if (record.state == LinkState::kGreeting || record.state == LinkState::kUp) {
     stream.may_read = true;
     want_read(stream);
@@ -129,7 +135,12 @@ void SocketEngine::Impl::close_link(const CloseLink& close) {
   stop_receiving(stream);
   drop_received(stream);
   leaving_.push(streams_.data(), stream.link);
-  if (stream.queue.empty() && !stream.send_busy) {
+  if (stream.edge != nullptr) {
+    stream.edge->finishing = true;
+    stream.edge->finish_status = close.edge_status;
+    stream.edge->finish_text = close.edge_text;
+    dirty_.push(streams_.data(), stream.link);
+  } else if (stream.queue.empty() && !stream.send_busy) {
     drained(stream);
   }
 }
@@ -149,8 +160,10 @@ void SocketEngine::Impl::shut(Stream& stream, CloseReason reason, std::int32_t e
     return;
   }
   const bool asked = stream.life == StreamLife::kDraining || stream.life == StreamLife::kLingering;
-  stream.close_reason = asked ? CloseReason::kAsked : reason;
-  stream.close_error = asked ? 0 : error;
+  if (!stream.keeps_reason) {
+    stream.close_reason = asked ? CloseReason::kAsked : reason;
+    stream.close_error = asked ? 0 : error;
+  }
   stream.life = StreamLife::kClosing;
   stop_receiving(stream);
   drop_received(stream);
@@ -178,6 +191,9 @@ void SocketEngine::Impl::try_finish(Stream& stream) {
   if (stream.recv_armed || stream.send_busy || stream.owes_released || stream.life != StreamLife::kClosing) {
     return;
   }
+  if (stream.edge != nullptr) {
+    destroy_edge(stream);
+  }
   drop_queue(stream);
   if (stream.fd >= 0) {
     if (stream.batches.count > 0) {
@@ -201,7 +217,8 @@ void SocketEngine::Impl::try_finish(Stream& stream) {
 void SocketEngine::Impl::post_owed(Stream& stream) {
   if (stream.owes_closed) {
     const LinkClosed record{.link = stream.link, .generation = stream.generation, .reason = stream.close_reason, .error = stream.close_error};
-    stream.owes_closed = !post_event(Event::kLinkClosed, std::as_bytes(std::span(&record, 1)));
+    const std::string_view text = stream.edge != nullptr && stream.close_reason == CloseReason::kEdge ? stream.edge->text : std::string_view{};
+    stream.owes_closed = !post_event(Event::kLinkClosed, std::as_bytes(std::span(&record, 1)), std::as_bytes(std::span(text)));
   }
   if (!stream.owes_closed && stream.owes_released) {
     const LinkReleased record{.link = stream.link, .generation = stream.generation};

@@ -11,7 +11,7 @@
 
 #include <fmt/format.h>
 
-#include "port/socket_engine_impl.h"
+#include "port/socket_edge.h"
 
 namespace slipway {
 
@@ -122,6 +122,10 @@ void SocketEngine::open_stream(const OpenStream& open) {
 void SocketEngine::open_datagram(const OpenDatagram& open) {
   impl_->assert_owner();
   impl_->open_datagram(open);
+}
+void SocketEngine::give_edge_key(const GiveEdgeKey& give) {
+  impl_->assert_owner();
+  impl_->give_edge_key(give);
 }
 void SocketEngine::set_link(const LinkRecord& record) {
   impl_->assert_owner();

@@ -80,6 +80,8 @@ class SocketEngine {
   // Reading starts when set_link() has made the link kGreeting or kUp.
   void open_stream(const OpenStream& open);
   void open_datagram(const OpenDatagram& open);
+  // What the negotiation of an edge agreed on; set_link() with the record that is kUp follows.
+  void give_edge_key(const GiveEdgeKey& give);
   // Every record of a kStream or kDatagram link that this worker owns. kFree closes what close_link() has not.
   void set_link(const LinkRecord& record);
   // What is queued is sent, for at most drain_ms; nothing is read any more. Then kLinkClosed (kAsked) and, when no
@@ -135,6 +137,7 @@ class SocketEngine {
   [[nodiscard]] std::uint32_t slab_free() const;
 
  private:
+  friend struct EdgeStream;
   class Impl;
   explicit SocketEngine(std::unique_ptr<Impl> impl);
   std::unique_ptr<Impl> impl_;

@@ -6,6 +6,7 @@
 //   socket_send_datapath.cc     streams out: queues to gathered sends
 //   socket_pressure.cc          congestion, stalls, pauses, deadlines
 //   socket_close.cc             opening and closing of streams
+//   socket_edge.cc, socket_edge_datapath.cc  upstream applications and nodes on streams
 //   socket_datagram_datapath.cc datagrams in and out; socket_datagram.cc their sockets
 
 #include <liburing.h>
@@ -22,11 +23,16 @@
 
 #include "port/join_datapath.h"
 #include "frame/shim.h"
+#include "edge/transport_counters.h"
 #include "port/socket_engine.h"
 #include "port/socket_slab.h"
 #include "port/socket_stream.h"
 
 namespace slipway {
+
+class Pieces;
+struct EdgeWorker;  // port/socket_edge.h
+struct TransportEvent;
 
 // An array that is zero until touched, and resident as far as touched.
 template <class T>
@@ -271,6 +277,38 @@ class SocketEngine::Impl {
   void stop_reading();
   bool close_all(std::uint32_t timeout_ms);
 
+  // --- socket_edge.cc
+  [[nodiscard]] TransportTime edge_time() const;
+  void open_edge(Stream& stream, EdgeOpen* given);
+  void give_edge_key(const GiveEdgeKey& give);
+  void edge_up(Stream& stream);
+  void tell_edge_open(const Stream& stream);
+  void end_edge(Stream& stream, CloseReason reason, std::string_view text);
+  void forget_edge_input(EdgeStream& edge);
+  void destroy_edge(Stream& stream);
+  void tick_edges(std::uint64_t now_ns);
+  void acknowledge_now(const Stream& stream);
+
+  // --- socket_edge_datapath.cc
+  [[nodiscard]] rte_mbuf* take_mbuf();
+  PieceEnd receive_edge(Stream& stream, SlabPiece& piece, std::uint32_t number, std::span<rte_mbuf*> out, std::uint32_t& count);
+  void take_edge_events_aside(Stream& stream);
+  PieceEnd take_edge_events(Stream& stream, std::span<rte_mbuf*> out, std::uint32_t& count);
+  PieceEnd take_edge_message(Stream& stream, const TransportEvent& event, std::span<rte_mbuf*> out, std::uint32_t& count);
+  void add_edge_part(Stream& stream, const TransportEvent& event);
+  void refer_to_piece(rte_mbuf* mbuf, std::span<const std::byte> bytes);
+  PieceEnd greeting_of_edge(Stream& stream, const Pieces& message, rte_mbuf*& frame);
+  void copy_behind(rte_mbuf* frame, rte_mbuf*& last, std::span<const std::byte> bytes);
+  PieceEnd frame_of_edge_message(Stream& stream, const Pieces& message, bool whole, rte_mbuf*& frame);
+  bool add_frame_body(Stream& stream, std::span<const std::span<const std::byte>> pieces, bool whole, rte_mbuf* frame);
+  void start_edge_send(Stream& stream);
+  [[nodiscard]] bool edge_is_idle(const Stream& stream) const;
+  bool write_edge_frame(Stream& stream);
+  void settle_edge_frame(Stream& stream, std::uint32_t frame_bytes);
+  void count_edge_sent(const Stream& stream, std::uint32_t frame_bytes);
+  void edge_released(EdgeStream& edge, rte_mbuf* scratch);
+  void on_edge_send(Stream& stream, const Completion& cqe);
+
   // --- socket_datagram.cc, socket_datagram_datapath.cc
   void open_datagram(const OpenDatagram& open);
   void close_port(std::uint16_t port);
@@ -352,6 +390,11 @@ class SocketEngine::Impl {
   StreamList<&Stream::waiting> waiting_;
   StreamList<&Stream::leaving> leaving_;
   StreamList<&Stream::ending> ending_;
+
+  // Edges.
+  std::unique_ptr<EdgeWorker> edges_;   // made with the first one
+  StreamList<&Stream::edges> edge_streams_;
+  std::uint64_t next_edge_tick_ns_ = 0;
 
   // Datagrams.
   std::array<DatagramPort, kMaxPorts> ports_;

@@ -208,6 +208,9 @@ void SocketEngine::Impl::tick(std::uint64_t now_ns) {
   if (owed_datagram_releases_) {
     post_owed_datagrams();
   }
+  if (!edge_streams_.empty() && now_ns >= next_edge_tick_ns_) {
+    tick_edges(now_ns);
+  }
 }
 
 }  // namespace slipway

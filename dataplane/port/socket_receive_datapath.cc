@@ -153,7 +153,8 @@ std::uint32_t SocketEngine::Impl::receive_streams(std::span<rte_mbuf*> out) {
   while (!ready_.empty() && count < out.size()) {
     Stream& stream = streams_[ready_.front()];
     const std::uint32_t number = stream.received_head;
-    const PieceEnd end = receive_piece(stream, (*slab_)[number], number, out, count);
+    const PieceEnd end = stream.edge == nullptr ? receive_piece(stream, (*slab_)[number], number, out, count)
+                                                : receive_edge(stream, (*slab_)[number], number, out, count);
     if (end == PieceEnd::kOutFull) {
       break;
     }
@@ -423,6 +424,9 @@ void SocketEngine::Impl::unhold_received(Stream& stream) {
 }
 
 void SocketEngine::Impl::drop_received(Stream& stream) {
+  if (stream.edge != nullptr) {
+    forget_edge_input(*stream.edge);
+  }
   while (stream.received_head != kNoPiece) {
     pop_received(stream);
   }

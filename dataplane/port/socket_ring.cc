@@ -172,6 +172,8 @@ bool SocketEngine::Impl::wait(std::uint64_t timeout_ns) {
     timeout_ns = std::min(timeout_ns, kRetryNs);
   } else if (has_deadlines()) {
     timeout_ns = std::min(timeout_ns, kTickNs);
+  } else if (!edge_streams_.empty()) {
+    timeout_ns = std::min(timeout_ns, kEdgeTickMs * 1'000'000);
   }
   if (more || !dirty_.empty() || uncongested_ || congestion_.cleared() != cleared_seen_) {
     timeout_ns = 0;

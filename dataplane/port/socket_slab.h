@@ -43,6 +43,10 @@ class SocketSlab {
   [[nodiscard]] std::byte* data(std::uint32_t piece) const { return memory_ + std::size_t{piece} * kSlabPieceBytes; }
   [[nodiscard]] rte_iova_t iova(std::uint32_t piece) const { return iova_[piece]; }
   [[nodiscard]] SlabPiece& operator[](std::uint32_t piece) { return pieces_[piece]; }
+  // The piece in which a byte of the slab lies.
+  [[nodiscard]] std::uint32_t number_of(const std::byte* at) const {
+    return static_cast<std::uint32_t>(static_cast<std::size_t>(at - memory_) / kSlabPieceBytes);
+  }
   [[nodiscard]] std::uint32_t size() const { return count_; }
 
   // Owner.

@@ -14,6 +14,8 @@ struct rte_mbuf;
 
 namespace slipway {
 
+struct EdgeStream;  // port/socket_edge.h
+
 enum class StreamLife : std::uint8_t {
   kFree,      // no such stream
   kOpen,
@@ -49,6 +51,7 @@ struct Stream {
   DropReason drop_reason = DropReason::kLinkGone;  // of what is queued when it closes
   bool may_read = false;         // its link is greeting or up
   bool doomed = false;           // its end came: closes when what was received is taken
+  bool keeps_reason = false;     // drains because of close_reason, not because it was asked to close
   bool owes_closed = false;      // events that found the ring full
   bool owes_released = false;
   std::uint64_t deadline_ns = 0; // kDraining, kLingering
@@ -98,6 +101,9 @@ struct Stream {
   StreamNode partials;   // a frame has begun: oldest first
   StreamNode pressed;    // congested or stalled
   StreamNode waiting;    // paused
+  EdgeStream* edge = nullptr;  // an upstream application or node speaks on it; null: native
+
+  StreamNode edges;      // has `edge`
   StreamNode leaving;    // draining, lingering, or owes events
   StreamNode ending;     // its last frames have left poll(): to be closed by the next
 };

@@ -182,6 +182,9 @@ void socket_command(WorkerCore& w, Command command, std::span<const std::byte> b
     case Command::kCloseLink:
       w.sockets->close_link(head<CloseLink>(bytes));
       break;
+    case Command::kEdgeKey:
+      w.sockets->give_edge_key(head<GiveEdgeKey>(bytes));
+      break;
     default:
       w.sockets->inject_datagram(head<InjectDatagram>(bytes), bytes.subspan(sizeof(InjectDatagram)));
       break;
@@ -200,6 +203,7 @@ void apply(WorkerCore& w, Command command, std::span<const std::byte> bytes) {
     case Command::kOpenDatagram:
     case Command::kClosePort:
     case Command::kCloseLink:
+    case Command::kEdgeKey:
     case Command::kInjectDatagram:
       return socket_command(w, command, bytes);
     case Command::kInjectFrame:

@@ -1,0 +1,59 @@
+#pragma once
+// One upstream application or node on a stream of a socket worker: its transport and translation. Inner part of the
+// engine (socket_edge.cc, socket_edge_datapath.cc). Owner thread only.
+//
+// To the rest of the engine it is a stream like any other: what comes in are native frames, what is queued to go out are
+// native frames. Between the queue and the socket lies the transport: a frame that went in there is still held, and
+// counted sent when its bytes were taken by the kernel, unless it was short and copied.
+
+#include <array>
+#include <cstdint>
+#include <memory>
+#include <string>
+
+#include "edge/translate.h"
+#include "edge/transport.h"
+#include "port/edge_open.h"
+#include "port/socket_engine_impl.h"
+
+namespace slipway {
+
+inline constexpr std::uint32_t kEdgePieces = 4096;  // of one message: 4 MiB in DATA frames of 1 KiB
+
+// What the edges of one worker share.
+struct EdgeWorker {
+  TransportMemory memory{kEdgeMemoryBytes};
+  TransportEvents spare_events;                 // room that is lent to the connection that is being read
+  std::array<Piece, kEdgePieces> input;         // of the message or body that is being translated
+  std::array<Piece, kEdgePieces + 16> output;
+  std::array<iovec, kEdgePieces + 16> vectors;
+};
+
+struct EdgeStream {
+  SocketEngine::Impl* engine = nullptr;
+  LinkIndex link = kNoLink;
+  bool client = false;
+  bool strict = true;
+  bool tcp = false;
+  bool up = false;          // its link is: negotiated
+  bool greeted = false;     // the first message has gone to the control thread; the next waits until the link is up
+  bool assembled = false;   // the last part of the message under way is in `partial`
+  bool again = false;       // the transport holds bytes that no new input announces
+  bool ending = false;      // its stream is over: what is to be said is sent, then the socket is closed
+  bool finishing = false;   // asked to close: when the queue is empty the stream is ended with this status
+  bool finish_sent = false;
+  bool dropping = false;    // being destroyed: what comes back was not sent
+  std::uint8_t finish_status = 0;
+  std::uint8_t finish_text = 0;
+  std::int32_t channel = -1;            // the stream that carries the link
+  std::uint32_t room_piece = kNoPiece;  // where decrypted bytes lie that events refer to
+  std::uint32_t next_event = 0;         // of events: not yet taken
+  TransportEvents events;
+  std::optional<EdgeKey> key;
+  std::string text;                     // why it ended
+  std::unique_ptr<Transport> transport; // last: goes first, and gives frames back
+
+  static void on_release(void* edge, std::uint64_t token);
+};
+
+}  // namespace slipway
