@@ -13,6 +13,7 @@
 
 #include "base/link.h"
 #include "control_bounds.h"
+#include "link/edge_profile.h"
 
 namespace slipway {
 
@@ -39,6 +40,7 @@ struct NodeLink {
   std::uint64_t hello_ms = 0;        // last hello (datagram links that we make)
   std::uint64_t round_trip_us = 0;   // of the last probe
   std::vector<std::byte> cookie;     // of the peer's challenge
+  std::unique_ptr<EdgeState> edge;   // an upstream application or node is at the other end; null: a slipway
   bool we_dialed = false;
   bool entropy_ports = false;        // of the peer
   bool stalled = false;

@@ -73,6 +73,10 @@ void Links::on_link_frame(LinkIndex index, std::uint32_t generation, std::span<c
     return;
   }
   link->heard_ms = now_ms;
+  if (link->edge != nullptr) {
+    edge_message(*link, frame.subspan(kFrameHeaderBytes), now_ms);
+    return;
+  }
   const auto body = decode_link(frame);
   if (!body) {
     drop(*link, fmt::format("a link frame that makes no sense: {}", body.error()), kRefusalDrainMs, now_ms);
@@ -133,6 +137,10 @@ void Links::tick(std::uint64_t now_ms) {
 }
 
 void Links::watch(NodeLink& link, std::uint64_t now_ms) {
+  if (link.edge != nullptr) {
+    watch_edge(link, now_ms);
+    return;
+  }
   if (link.record.state == LinkState::kGreeting) {
     if (now_ms - link.opened_ms >= kHelloDeadlineMs) {
       drop(link, link.we_dialed ? "the peer did not answer the hello in time" : "no hello in time", 0, now_ms);

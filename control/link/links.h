@@ -34,8 +34,10 @@ class LinkSink {
  public:
   virtual ~LinkSink() = default;
   virtual void open_stream(const LinkRecord& record, int fd) = 0;       // the descriptor to the owner; post_link follows
+  virtual void open_edge(const LinkRecord& record, int fd, const EdgeProfile& profile) = 0;  // the same for an upstream link
+  virtual void give_edge_key(const LinkRecord& record, const NegotiatedLink& agreed) = 0;    // to the owner; post_link follows
   virtual void post_link(const LinkRecord& record) = 0;                 // to every worker
-  virtual void close_link(const LinkRecord& record, std::uint32_t drain_ms) = 0;  // to the owner
+  virtual void close_link(const NodeLink& link, std::uint32_t drain_ms) = 0;  // to the owner
   virtual void send(const LinkRecord& record, std::span<const std::byte> frame) = 0;
   // An answer to a hello that has no link: a shim with this link id, and the frame, to where the hello came from.
   virtual void answer(const Hello& hello, std::uint32_t link_id, std::span<const std::byte> frame) = 0;
@@ -80,6 +82,7 @@ struct LinkTarget {
   std::string name;
   std::string address;
   LinkClass link_class = LinkClass::kPeer;
+  std::shared_ptr<const EdgeProfile> edge;  // an upstream node; null: a slipway
   std::uint32_t backoff_first_ms = 100;
   std::uint32_t backoff_max_ms = 10'000;
   State state = State::kWaiting;
@@ -113,6 +116,9 @@ class Links {
   std::expected<LinkIndex, std::string> accept_stream(int fd, std::uint16_t owner, std::string transport, std::string peer,
                                                       std::uint64_t now_ms);
 
+  std::expected<LinkIndex, std::string> accept_edge(int fd, std::uint16_t owner, std::string transport, std::string peer,
+                                                    std::shared_ptr<const EdgeProfile> profile, std::uint64_t now_ms);
+
   // --- links that we make ----------------------------------------------------------------------------
   std::uint32_t add_target(LinkTarget target, std::uint64_t now_ms);   // dials at the next tick
   void remove_target(std::uint32_t target, std::uint64_t now_ms);      // closes its link
@@ -127,7 +133,8 @@ class Links {
   // --- events ----------------------------------------------------------------------------------------
   void on_link_frame(LinkIndex link, std::uint32_t generation, std::span<const std::byte> frame, std::uint64_t now_ms);
   void on_hello(const Hello& hello, std::span<const std::byte> frame, std::uint64_t now_ms);
-  void on_closed(const LinkClosed& closed, std::uint64_t now_ms);
+  void on_edge_open(const EdgeOpened& opened, std::uint64_t now_ms);
+  void on_closed(const LinkClosed& closed, std::string_view text, std::uint64_t now_ms);
   void on_released(const LinkReleased& released);
   void on_stalled(const LinkStalled& stalled, bool is_stalled);
   void heard(LinkIndex link, std::uint32_t generation);  // a frame of this link came that is no link frame
@@ -146,6 +153,11 @@ class Links {
   std::expected<NodeLink*, std::string> open(bool dialed, std::string transport, std::string peer, std::uint64_t now_ms);
   std::expected<LinkIndex, std::string> dialed(std::uint32_t target, const LinkRecord& way, std::string transport,
                                                std::uint16_t own_udp_port, int fd, std::uint64_t now_ms);
+  void edge_message(NodeLink& link, std::span<const std::byte> message, std::uint64_t now_ms);
+  void edge_step(NodeLink& link, NegotiationStep step, std::uint64_t now_ms);
+  void edge_agreed(NodeLink& link, std::vector<std::byte> reply, std::uint64_t now_ms);
+  void send_edge(const NodeLink& link, std::span<const std::byte> message);
+  void watch_edge(NodeLink& link, std::uint64_t now_ms);
   void say_hello(NodeLink& link, std::uint64_t now_ms);
   void hello_heard(NodeLink& link, const HelloBody& hello, std::uint64_t now_ms);
   void answer_heard(NodeLink& link, const HelloReplyBody& reply, std::uint64_t now_ms);
@@ -178,6 +190,7 @@ class Links {
   LinkPolicy policy_;
   LinkTable table_;
   CookieJar cookies_;
+  OpensslKeySource edge_keys_;
   std::vector<LinkTarget> targets_;
   std::map<DatagramKey, LinkIndex> datagrams_;  // links that were taken
   std::deque<ClosedLink> closed_;

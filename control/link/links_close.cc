@@ -17,6 +17,7 @@ std::string close_text(CloseReason reason, std::int32_t error) {
     case CloseReason::kPartialTimeout: return "the peer began a frame and did not finish it in time";
     case CloseReason::kStalled: return "stalled: its queue was full for too long and it took nothing";
     case CloseReason::kAsked: return "closed by this node";
+    case CloseReason::kEdge: return "its stream ended";
   }
   return "closed";
 }
@@ -28,7 +29,7 @@ void Links::close(LinkIndex index, const std::string& why, std::uint64_t now_ms)
   if (link == nullptr || link->record.state == LinkState::kClosing) {
     return;
   }
-  if (link->record.state == LinkState::kUp) {
+  if (link->record.state == LinkState::kUp && link->edge == nullptr) {
     sink_.send(link->record, encode_link(ByeBody{why}));
   }
   drop(*link, why, kRefusalDrainMs, now_ms);
@@ -65,7 +66,7 @@ void Links::drop(NodeLink& link, const std::string& why, std::uint32_t drain_ms,
     link.closed = true;  // there is no socket of its own to wait for
   } else if (!link.closed && !link.close_asked) {
     link.close_asked = true;
-    sink_.close_link(link.record, drain_ms);
+    sink_.close_link(link, drain_ms);
   }
   const auto index = link.record.index;
   sink_.link_lost(link);
@@ -74,7 +75,7 @@ void Links::drop(NodeLink& link, const std::string& why, std::uint32_t drain_ms,
   }
 }
 
-void Links::on_closed(const LinkClosed& closed, std::uint64_t now_ms) {
+void Links::on_closed(const LinkClosed& closed, std::string_view text, std::uint64_t now_ms) {
   NodeLink* link = table_.find(closed.link, closed.generation);
   if (link == nullptr) {
     return;
@@ -82,7 +83,7 @@ void Links::on_closed(const LinkClosed& closed, std::uint64_t now_ms) {
   link->closed = true;
   if (link->record.state != LinkState::kClosing) {
     link->left = closed.reason == CloseReason::kPeerClosed;
-    drop(*link, close_text(closed.reason, closed.error), 0, now_ms);
+    drop(*link, text.empty() ? close_text(closed.reason, closed.error) : shown(text), 0, now_ms);
   } else {
     settle(*link);
   }

@@ -69,6 +69,14 @@ std::expected<LinkIndex, std::string> Links::dialed(std::uint32_t target, const 
   l.record.check_source_port = false;  // until the answer says whether it varies
   t.link = l.record.index;
   t.state = LinkTarget::State::kGreeting;
+  if (t.edge != nullptr) {
+    l.record.native = false;
+    l.edge = std::make_unique<EdgeState>();
+    l.edge->profile = t.edge;
+    sink_.open_edge(l.record, fd, *t.edge);
+    sink_.post_link(l.record);
+    return l.record.index;
+  }
   if (fd >= 0) {
     sink_.open_stream(l.record, fd);
   }

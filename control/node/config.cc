@@ -11,6 +11,7 @@
 #include <random>
 #include <system_error>
 
+#include "node/config_services.h"
 #include "node/yaml_section.h"
 
 namespace slipway {
@@ -236,7 +237,7 @@ void read_slipway(YamlSection slipway, NodeSettings& out) {
   if (out.node_id.size() > kMaxNodeIdBytes) {
     slipway.fail("node_id", fmt::format("at most {} bytes", kMaxNodeIdBytes));
   }
-  out.deployment = slipway.text("deployment", "");
+  out.deployment = slipway.text("deployment", out.deployment);
   if (out.deployment.size() > kMaxNodeIdBytes) {
     slipway.fail("deployment", fmt::format("at most {} bytes", kMaxNodeIdBytes));
   }
@@ -268,43 +269,6 @@ void read_slipway(YamlSection slipway, NodeSettings& out) {
   out.drain_ms = static_cast<std::uint32_t>(stop.number("drain_ms", 0, 600'000, out.drain_ms));
 }
 
-bool not_empty(const YAML::Node& node) { return node.IsDefined() && !node.IsNull() && node.size() > 0; }
-
-// Upstream's services are a later capability. A service that neither listens nor connects says nothing but its id.
-void read_services(ConfigReader& reader, const YAML::Node& services, NodeSettings& out) {
-  if (!services.IsDefined() || services.IsNull()) {
-    return;
-  }
-  if (!services.IsMap()) {
-    reader.fail(services, "`services` must be a section");
-    return;
-  }
-  for (const auto& service : services) {
-    if (!service.second.IsMap()) {
-      continue;
-    }
-    const YAML::Node body = service.second;
-    for (const auto* part : {"dataplane", "controller", "peers"}) {
-      const YAML::Node section = body[part];
-      if (!section.IsDefined() || !section.IsMap()) {
-        continue;
-      }
-      for (const auto* list : {"servers", "clients", "outbound_clients", "discovery"}) {
-        if (const YAML::Node entries = section[list]; not_empty(entries)) {
-          reader.fail(entries, fmt::format("`services.{}.{}.{}`: upstream's edge (gRPC and WebSocket) is not served by this build; "
-                                           "remove the entries and use `slipway.listen` and `slipway.connect` for native links",
-                                           service.first.Scalar(), part, list));
-          return;
-        }
-      }
-    }
-    if (const YAML::Node id = body["node_id"]; id.IsDefined() && id.IsScalar()) {
-      out.node_id = id.Scalar();
-    }
-    reader.ignored.push_back(fmt::format("line {}: services.{} (only its node_id is used)", yaml_line(service.first), service.first.Scalar()));
-  }
-}
-
 void check_whole(ConfigReader& reader, const NodeSettings& out) {
   const auto has = [&](WorkerKind kind) {
     return std::ranges::any_of(out.workers, [&](const auto& w) { return w.kind == kind; });
@@ -316,9 +280,12 @@ void check_whole(ConfigReader& reader, const NodeSettings& out) {
     const auto at = std::ranges::find(out.workers, WorkerKind::kPoll, &WorkerSettings::kind);
     reader.fail_line(at->line, fmt::format("worker `{}` is of `kind: poll`, but there are no `slipway.ports` to poll", at->name));
   }
-  const bool sockets = !out.listen.empty() || std::ranges::any_of(out.connect, [](const auto& c) { return c.port.empty(); });
+  const bool sockets = !out.listen.empty() || !out.edge_servers.empty() || !out.edge_clients.empty() || std::ranges::any_of(out.connect, [](const auto& c) { return c.port.empty(); });
   if (sockets && !has(WorkerKind::kSocket)) {
-    const int line = out.listen.empty() ? out.connect.front().line : out.listen.front().line;
+    const int line = !out.listen.empty()         ? out.listen.front().line
+                     : !out.edge_servers.empty() ? out.edge_servers.front().line
+                     : !out.edge_clients.empty() ? out.edge_clients.front().line
+                                                 : out.connect.front().line;
     reader.fail_line(line, "sockets need a worker of `kind: socket` in `slipway.workers`");
   }
 }

@@ -76,6 +76,13 @@ std::string describe_settings(const NodeSettings& settings) {
   for (const auto& listen : settings.listen) {
     line("listens on {}{}", listen.address.text(), listen.worker.empty() ? "" : ", worker " + listen.worker);
   }
+  for (const auto& server : settings.edge_servers) {
+    line("serves upstream's applications and nodes on {}{}{}{}", server.endpoint, server.secure ? ", TLS" : ", no TLS",
+         server.tls.ca.given() ? ", client certificates" : "", server.user.empty() ? "" : ", basic authentication");
+  }
+  for (const auto& client : settings.edge_clients) {
+    line("connects to upstream's node {} as {}{}", client.endpoint, class_name(client.link_class), client.secure ? ", TLS" : ", no TLS");
+  }
   for (const auto& connect : settings.connect) {
     line("connects to {} as {}{} (`{}`)", connect.address.text(), class_name(connect.link_class),
          connect.port.empty() ? "" : " through port " + connect.port, connect.name);

@@ -56,6 +56,8 @@ class Node : private LinkSink, private SubscriptionSink, private ApiBackend {
   // One address that accepts native links.
   struct Listener {
     ListenSettings settings;
+    std::optional<EdgeServerSettings> edge;         // for upstream's applications and nodes
+    std::shared_ptr<const EdgeProfile> profile;     // of edge
     int fd = -1;                     // streams; a datagram socket belongs to its worker
     std::uint16_t port = 0;          // dataplane port of a datagram socket
     std::uint16_t worker = 0;        // of a datagram socket
@@ -67,6 +69,7 @@ class Node : private LinkSink, private SubscriptionSink, private ApiBackend {
   // What an entry of `connect` needs beside its state in Links.
   struct Dialer {
     ConnectSettings settings;
+    std::optional<EdgeClientSettings> edge;         // to an upstream node; settings then has its name and address
     std::uint32_t target = 0;
     int fd = -1;                     // a stream that is being connected
     TimerId deadline = TimerId::kNone;
@@ -105,11 +108,13 @@ class Node : private LinkSink, private SubscriptionSink, private ApiBackend {
 
   // --- listeners.cc
   std::expected<void, std::string> open_listener(const ListenSettings& settings);
+  std::expected<void, std::string> open_edge_listener(const EdgeServerSettings& server, const NodeSettings& settings);
   void start_listener(Listener& listener);
   void close_listener(Listener& listener);
   void accept_links(Listener& listener);
   std::expected<std::uint16_t, std::string> free_port() const;
   void add_dialer(const ConnectSettings& settings);
+  std::expected<void, std::string> add_edge_dialer(const EdgeClientSettings& client, const NodeSettings& settings);
   void remove_dialer(Dialer& dialer);
   void dial_now(Dialer& dialer);
   void dial_stream(Dialer& dialer);
@@ -132,8 +137,10 @@ class Node : private LinkSink, private SubscriptionSink, private ApiBackend {
 
   // --- LinkSink, SubscriptionSink (sink.cc)
   void open_stream(const LinkRecord& record, int fd) override;
+  void open_edge(const LinkRecord& record, int fd, const EdgeProfile& profile) override;
+  void give_edge_key(const LinkRecord& record, const NegotiatedLink& agreed) override;
   void post_link(const LinkRecord& record) override;
-  void close_link(const LinkRecord& record, std::uint32_t drain_ms) override;
+  void close_link(const NodeLink& link, std::uint32_t drain_ms) override;
   void send(const LinkRecord& record, std::span<const std::byte> frame) override;
   void answer(const Hello& hello, std::uint32_t link_id, std::span<const std::byte> frame) override;
   void after_applied(std::move_only_function<void()> call) override;

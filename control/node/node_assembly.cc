@@ -114,6 +114,11 @@ std::expected<void, StartFault> Node::open_addresses() {
       return std::unexpected(StartFault{ExitCode::kAddress, opened.error()});
     }
   }
+  for (const auto& server : settings_.edge_servers) {
+    if (auto opened = open_edge_listener(server, settings_); !opened) {
+      return std::unexpected(StartFault{ExitCode::kAddress, opened.error()});
+    }
+  }
   api_unix_path_ = settings_.api.unix_path.empty() ? default_api_path() : settings_.api.unix_path;
   auto api_unix = listen_api_unix(api_unix_path_);
   if (!api_unix) {
@@ -216,6 +221,11 @@ void Node::begin() {
   }
   for (const auto& connect : settings_.connect) {
     add_dialer(connect);
+  }
+  for (const auto& client : settings_.edge_clients) {
+    if (auto added = add_edge_dialer(client, settings_); !added) {
+      log_.error(fmt::format("no link to {}: {}", client.endpoint, added.error()));
+    }
   }
   loop_->every(kLinkTickMs * kMs, [this] {
     links_->tick(now_ms());

@@ -33,6 +33,8 @@ std::span<const std::byte> tail(std::span<const std::byte> bytes) {
   return bytes.size() > sizeof(T) ? bytes.subspan(sizeof(T)) : std::span<const std::byte>{};
 }
 
+std::string_view text_of(std::span<const std::byte> bytes) { return {reinterpret_cast<const char*>(bytes.data()), bytes.size()}; }
+
 }  // namespace
 
 bool Node::drain_events() {
@@ -61,7 +63,9 @@ void Node::on_event(std::size_t worker, const MailRing::Record& record) {
       ++counters_.hellos;
       return links_->on_hello(head<Hello>(bytes), tail<Hello>(bytes), now_ms());
     case Event::kLinkClosed:
-      return links_->on_closed(head<LinkClosed>(bytes), now_ms());
+      return links_->on_closed(head<LinkClosed>(bytes), text_of(tail<LinkClosed>(bytes)), now_ms());
+    case Event::kEdgeOpen:
+      return links_->on_edge_open(head<EdgeOpened>(bytes), now_ms());
     case Event::kLinkReleased:
       return links_->on_released(head<LinkReleased>(bytes));
     case Event::kStalled:

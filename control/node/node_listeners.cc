@@ -7,6 +7,7 @@
 #include <cstring>
 
 #include "control_bounds.h"
+#include "node/edge_profiles.h"
 #include "node/node.h"
 
 namespace slipway {
@@ -20,6 +21,10 @@ constexpr std::uint16_t kLoopbackDatagramBytes = 16u << 10;
 static_assert(kSocketDatagramBytes >= kMinDatagramBytes);
 
 std::uint16_t datagram_bytes_towards(const IpEndpoint& peer) { return is_loopback(peer) ? kLoopbackDatagramBytes : kSocketDatagramBytes; }
+// As `links` calls it: how the bytes travel, and what they say.
+std::string edge_transport_name(const EdgeSettings& edge) {
+  return fmt::format("{}{}", edge.websocket ? "ws" : "grpc", edge.address.kind == SocketKind::kUnix ? "+unix" : edge.secure ? "+tls" : "");
+}
 }  // namespace
 
 std::uint16_t Node::worker_for(const std::string& name) {
@@ -70,6 +75,19 @@ std::expected<void, std::string> Node::open_listener(const ListenSettings& setti
   return {};
 }
 
+std::expected<void, std::string> Node::open_edge_listener(const EdgeServerSettings& server, const NodeSettings& settings) {
+  auto profile = make_edge_profile(server, settings);
+  if (!profile) {
+    return std::unexpected(profile.error());
+  }
+  if (auto opened = open_listener({.address = server.address, .line = server.line}); !opened) {
+    return opened;
+  }
+  listeners_.back()->edge = server;
+  listeners_.back()->profile = std::move(*profile);
+  return {};
+}
+
 void Node::start_listener(Listener& listener) {
   listener.paused = false;
   if (listener.settings.address.kind == SocketKind::kUdp) {
@@ -116,7 +134,10 @@ void Node::accept_links(Listener& listener) {
       return;
     }
     const bool tcp = listener.settings.address.kind == SocketKind::kTcp;
-    const auto link = links_->accept_stream(fd, worker_for(listener.settings.worker), tcp ? "tcp" : "unix", peer, now_ms());
+    const auto worker = worker_for(listener.settings.worker);
+    const auto link = listener.profile == nullptr
+                          ? links_->accept_stream(fd, worker, tcp ? "tcp" : "unix", peer, now_ms())
+                          : links_->accept_edge(fd, worker, edge_transport_name(*listener.edge), peer, listener.profile, now_ms());
     if (!link) {
       ::close(fd);
       ++listener.refused;
@@ -143,6 +164,28 @@ void Node::add_dialer(const ConnectSettings& settings) {
   target.backoff_max_ms = settings.backoff_max_ms;
   dialer->target = links_->add_target(std::move(target), now_ms());
   dialers_.push_back(std::move(dialer));
+}
+
+std::expected<void, std::string> Node::add_edge_dialer(const EdgeClientSettings& client, const NodeSettings& settings) {
+  auto profile = make_edge_profile(client, settings);
+  if (!profile) {
+    return std::unexpected(profile.error());
+  }
+  auto dialer = std::make_unique<Dialer>();
+  dialer->edge = client;
+  dialer->settings.name = client.endpoint;
+  dialer->settings.address = client.address;
+  dialer->settings.link_class = client.link_class;
+  LinkTarget target;
+  target.name = client.endpoint;
+  target.address = client.endpoint;
+  target.link_class = client.link_class;
+  target.edge = std::move(*profile);
+  target.backoff_first_ms = client.backoff_first_ms;
+  target.backoff_max_ms = client.backoff_max_ms;
+  dialer->target = links_->add_target(std::move(target), now_ms());
+  dialers_.push_back(std::move(dialer));
+  return {};
 }
 
 void Node::remove_dialer(Dialer& dialer) {
@@ -226,7 +269,8 @@ void Node::dial_stream(Dialer& dialer) {
     loop_->unwatch(connected);
     dial_ended(dialer);
     const bool tcp = dialer.at.kind == SocketKind::kTcp;
-    if (links_->dialed_stream(dialer.target, connected, worker_for(dialer.settings.worker), tcp ? "tcp" : "unix", now_ms())) {
+    const std::string transport = dialer.edge ? edge_transport_name(*dialer.edge) : tcp ? "tcp" : "unix";
+    if (links_->dialed_stream(dialer.target, connected, worker_for(dialer.settings.worker), transport, now_ms())) {
       ++counters_.links_opened;
     } else {
       ::close(connected);

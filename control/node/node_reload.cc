@@ -6,6 +6,7 @@
 #include <algorithm>
 
 #include "node/config.h"
+#include "node/edge_profiles.h"
 #include "node/node.h"
 #include "node/service.h"
 
@@ -71,7 +72,7 @@ std::expected<void, std::string> Node::apply_settings(const NodeSettings& next, 
     }
   };
   for (const auto& listen : next.listen) {
-    const bool there = std::ranges::any_of(listeners_, [&](const auto& l) { return l->settings == listen; });
+    const bool there = std::ranges::any_of(listeners_, [&](const auto& l) { return !l->edge && l->settings == listen; });
     if (there) {
       continue;
     }
@@ -80,6 +81,34 @@ std::expected<void, std::string> Node::apply_settings(const NodeSettings& next, 
       return opened;
     }
     row.changed.push_back(fmt::format("listens on {}", listen.address.text()));
+  }
+  // Certificates are read again, also where the entry is as it was.
+  std::vector<std::pair<Listener*, std::shared_ptr<const EdgeProfile>>> renewed;
+  for (const auto& server : next.edge_servers) {
+    const auto same = [&](const auto& l) { return l->edge && l->edge->address == server.address; };
+    if (const auto at = std::ranges::find_if(listeners_, same); at != listeners_.end()) {
+      auto profile = make_edge_profile(server, next);
+      if (!profile) {
+        give_back();
+        return std::unexpected(profile.error());
+      }
+      if (!(*(*at)->edge == server)) {
+        row.changed.push_back(fmt::format("serves {} otherwise, from the next connection on", server.endpoint));
+      }
+      (*at)->edge = server;
+      renewed.emplace_back(at->get(), std::move(*profile));
+    } else if (auto opened = open_edge_listener(server, next); !opened) {
+      give_back();
+      return opened;
+    } else {
+      row.changed.push_back(fmt::format("listens on {}", server.endpoint));
+    }
+  }
+  for (const auto& client : next.edge_clients) {
+    if (auto profile = make_edge_profile(client, next); !profile) {
+      give_back();
+      return std::unexpected(profile.error());
+    }
   }
   const auto api_path = next.api.unix_path.empty() ? default_api_path() : next.api.unix_path;
   const bool move_unix = api_path != api_unix_path_;
@@ -107,6 +136,9 @@ std::expected<void, std::string> Node::apply_settings(const NodeSettings& next, 
     new_tcp = *fd;
   }
   // From here on nothing fails.
+  for (auto& [listener, profile] : renewed) {
+    listener->profile = std::move(profile);
+  }
   for (auto i = before; i < listeners_.size(); ++i) {
     start_listener(*listeners_[i]);
   }
@@ -129,12 +161,20 @@ std::expected<void, std::string> Node::apply_settings(const NodeSettings& next, 
 void Node::apply_lists(const NodeSettings& next, ReloadRow& row) {
   std::vector<Dialer*> gone;
   for (auto& dialer : dialers_) {
-    if (!dialer->removed && std::ranges::find(next.connect, dialer->settings) == next.connect.end()) {
+    const bool stays = dialer->edge ? std::ranges::find(next.edge_clients, *dialer->edge) != next.edge_clients.end()
+                                    : std::ranges::find(next.connect, dialer->settings) != next.connect.end();
+    if (!dialer->removed && !stays) {
       gone.push_back(dialer.get());
     }
   }
+  for (const auto& client : next.edge_clients) {
+    const auto has = [&](const auto& d) { return !d->removed && d->edge && *d->edge == client; };
+    if (std::ranges::none_of(dialers_, has) && add_edge_dialer(client, next)) {
+      row.changed.push_back(fmt::format("connects to {}", client.endpoint));
+    }
+  }
   for (const auto& connect : next.connect) {
-    const auto has = [&](const auto& d) { return !d->removed && d->settings == connect; };
+    const auto has = [&](const auto& d) { return !d->removed && !d->edge && d->settings == connect; };
     if (std::ranges::none_of(dialers_, has)) {
       add_dialer(connect);
       row.changed.push_back(fmt::format("connects to `{}`", connect.name));
@@ -170,7 +210,10 @@ void Node::apply_lists(const NodeSettings& next, ReloadRow& row) {
   }
   std::erase_if(dialers_, [](const auto& d) { return d->removed; });
   for (auto at = listeners_.begin(); at != listeners_.end();) {
-    if (std::ranges::find(next.listen, (*at)->settings) == next.listen.end()) {
+    const auto same = [&](const EdgeServerSettings& server) { return server.address == (*at)->edge->address; };
+    const bool stays = (*at)->edge ? std::ranges::any_of(next.edge_servers, same)
+                                   : std::ranges::find(next.listen, (*at)->settings) != next.listen.end();
+    if (!stays) {
       row.changed.push_back(fmt::format("no longer listens on {}", (*at)->settings.address.text()));
       close_listener(**at);
       at = listeners_.erase(at);
@@ -195,6 +238,9 @@ void Node::apply_lists(const NodeSettings& next, ReloadRow& row) {
   number("slipway.log_level", settings_.log_level, next.log_level);
   settings_.listen = next.listen;
   settings_.connect = next.connect;
+  settings_.edge_servers = next.edge_servers;
+  settings_.edge_clients = next.edge_clients;
+  settings_.enforce_pqc = next.enforce_pqc;
   settings_.routes = next.routes;
   settings_.api = next.api;
   settings_.ignored = next.ignored;

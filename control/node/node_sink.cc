@@ -6,18 +6,42 @@
 #include "control_bounds.h"
 #include "frame/shim.h"
 #include "node/node.h"
+#include "port/edge_open.h"
 
 namespace slipway {
 
 void Node::open_stream(const LinkRecord& record, int fd) {
   fleet_->post(record.owner_worker, Command::kOpenStream,
-               OpenStream{record.index, record.generation, fd, settings_.limits.frame_bytes});
+               OpenStream{record.index, record.generation, fd, settings_.limits.frame_bytes, nullptr});
+}
+
+void Node::open_edge(const LinkRecord& record, int fd, const EdgeProfile& profile) {
+  auto open = std::make_unique<EdgeOpen>();
+  open->transport = profile.transport;
+  open->tcp = profile.tcp;
+  open->strict_mac = profile.negotiation.strict;
+  fleet_->post(record.owner_worker, Command::kOpenStream,
+               OpenStream{record.index, record.generation, fd, settings_.limits.frame_bytes, open.release()});
+}
+
+void Node::give_edge_key(const LinkRecord& record, const NegotiatedLink& agreed) {
+  auto key = std::make_unique<EdgeKey>();
+  if (agreed.key) {
+    key->mac.emplace(*agreed.key, agreed.link_id);
+  }
+  key->checked = agreed.signs();
+  fleet_->post(record.owner_worker, Command::kEdgeKey, GiveEdgeKey{record.index, record.generation, key.release()});
 }
 
 void Node::post_link(const LinkRecord& record) { fleet_->post_all(Command::kLink, record); }
 
-void Node::close_link(const LinkRecord& record, std::uint32_t drain_ms) {
-  fleet_->post(record.owner_worker, Command::kCloseLink, CloseLink{record.index, record.generation, drain_ms});
+void Node::close_link(const NodeLink& link, std::uint32_t drain_ms) {
+  CloseLink close{.link = link.record.index, .generation = link.record.generation, .drain_ms = drain_ms};
+  if (link.edge != nullptr) {
+    close.edge_status = link.edge->close_status;
+    close.edge_text = link.edge->close_text;
+  }
+  fleet_->post(link.record.owner_worker, Command::kCloseLink, close);
 }
 
 void Node::send(const LinkRecord& record, std::span<const std::byte> frame) {

@@ -152,7 +152,7 @@ std::vector<ListenerRow> Node::listeners() {
   std::vector<ListenerRow> out;
   for (const auto& listener : listeners_) {
     const bool udp = listener->settings.address.kind == SocketKind::kUdp;
-    out.push_back({.address = listener->settings.address.text(),
+    out.push_back({.address = listener->edge ? listener->edge->endpoint : listener->settings.address.text(),
                    .worker = udp ? (*workers_)[listener->worker].config().name : listener->settings.worker,
                    .port = listener->port,
                    .accepted = listener->accepted,

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "base/link.h"
+#include "edge/tls_context.h"
 #include "frame/name.h"
 #include "port/ip_address.h"
 #include "worker/worker.h"
@@ -65,6 +66,39 @@ struct ConnectSettings {
   }
 };
 
+// What the entries of upstream's `servers` and `clients` have in common.
+struct EdgeSettings {
+  std::string endpoint;       // as written
+  SocketAddress address;
+  bool websocket = false;
+  std::string path = "/";     // of a WebSocket
+  bool secure = false;
+  TlsOptions tls;
+  std::string user;           // `auth: basic`; empty: none
+  std::string password;
+  bool strict_mac = true;     // `require_header_mac`
+  std::uint64_t keepalive_time_ms = 0;
+  std::uint64_t keepalive_timeout_ms = 0;
+  std::string written;        // the whole entry: another text is another entry
+  int line = 0;
+  friend bool operator==(const EdgeSettings& a, const EdgeSettings& b) { return a.written == b.written; }
+};
+struct EdgeServerSettings : EdgeSettings {
+  std::uint32_t max_frame_bytes = 0;   // HTTP/2; 0: the transport's own choice
+  std::uint32_t max_header_bytes = 0;  // 0: the transport's own choice
+  std::uint64_t max_age_ms = 7'200'000;
+  std::uint64_t negotiation_timeout_ms = 5'000;
+};
+struct EdgeClientSettings : EdgeSettings {
+  LinkClass link_class = LinkClass::kEdge;
+  std::string link_id;        // empty: chosen at start
+  std::string server_name;
+  std::string origin;
+  std::vector<std::pair<std::string, std::string>> headers;
+  std::uint32_t backoff_first_ms = 2'000;
+  std::uint32_t backoff_max_ms = 2'000;
+};
+
 struct PortSettings {
   std::string name;
   std::string device;       // PCI address or vdev string
@@ -116,6 +150,9 @@ struct NodeSettings {
   std::vector<WorkerSettings> workers;
   std::vector<ListenSettings> listen;
   std::vector<ConnectSettings> connect;
+  std::vector<EdgeServerSettings> edge_servers;   // upstream's `dataplane.servers`
+  std::vector<EdgeClientSettings> edge_clients;   // upstream's `dataplane.clients`
+  bool enforce_pqc = false;
   std::vector<PortSettings> ports;
   LimitSettings limits;
   bool anycast_upstream = false;     // false: nearest class first

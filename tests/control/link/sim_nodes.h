@@ -129,6 +129,8 @@ class SimNode final : public LinkSink, public SubscriptionSink {
     end = {this, record.index, record.generation};
     stream_of_[record.index] = fd;
   }
+  void open_edge(const LinkRecord&, int, const EdgeProfile&) override { ADD_FAILURE() << "these nodes have native links only"; }
+  void give_edge_key(const LinkRecord&, const NegotiatedLink&) override {}
   void post_link(const LinkRecord& record) override {
     records[record.index] = record;
     if (record.state == LinkState::kFree) {
@@ -137,17 +139,18 @@ class SimNode final : public LinkSink, public SubscriptionSink {
       }
     }
   }
-  void close_link(const LinkRecord& record, std::uint32_t) override {
+  void close_link(const NodeLink& link, std::uint32_t) override {
+    const LinkRecord& record = link.record;
     const int fd = stream_of_[record.index];
     auto& stream = network_.stream(fd / 2);
     // The worker closes, tells, and releases; the other end sees the end of the stream.
     pending_.push_back([this, record, &stream, fd] {
       stream.cut = true;
-      links.on_closed({record.index, record.generation, CloseReason::kAsked, 0}, network_.now_ms);
+      links.on_closed({record.index, record.generation, CloseReason::kAsked, 0}, {}, network_.now_ms);
       links.on_released({record.index, record.generation});
       const auto& other = stream.end[1 - fd % 2];
       if (other.node != nullptr) {
-        other.node->links.on_closed({other.link, other.generation, CloseReason::kPeerClosed, 0}, network_.now_ms);
+        other.node->links.on_closed({other.link, other.generation, CloseReason::kPeerClosed, 0}, {}, network_.now_ms);
         other.node->links.on_released({other.link, other.generation});
       }
     });
@@ -304,7 +307,7 @@ class SimClient {
   }
   void leave() {
     auto at = end();
-    node_.links.on_closed({at.link, at.generation, CloseReason::kPeerClosed, 0}, network_.now_ms);
+    node_.links.on_closed({at.link, at.generation, CloseReason::kPeerClosed, 0}, {}, network_.now_ms);
     node_.links.on_released({at.link, at.generation});
     network_.run();
   }

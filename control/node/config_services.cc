@@ -1,0 +1,271 @@
+#include "node/config_services.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+
+#include "node/config.h"
+
+namespace slipway {
+
+namespace {
+
+constexpr std::uint64_t kMaxDurationMs = 30ull * 24 * 3600 * 1000;
+
+bool not_empty(const YAML::Node& node) { return node.IsDefined() && !node.IsNull() && node.size() > 0; }
+
+void refuse_list(YamlSection& section, std::string_view key, std::string_view why) {
+  if (const YAML::Node entries = section.raw(key); not_empty(entries)) {
+    section.reader().fail(entries, why);
+  }
+}
+
+// `type: file` or `pem`, as upstream's sources have it. `both`: a certificate and its key; else CA certificates.
+void read_source(YamlSection section, bool both, TlsSource& certificate, TlsSource& key) {
+  const auto type = section.text("type", "none");
+  if (type == "none") {
+    return;
+  }
+  if (type != "file" && type != "pem") {
+    section.fail("type", fmt::format("`{}` is not served by this build: write file, pem or none", type));
+    return;
+  }
+  const bool file = type == "file";
+  const auto read = [&](std::string_view name, TlsSource& source) {
+    (file ? source.file : source.pem) = section.text(name, "");
+    if (!source.given()) {
+      section.reader().fail_line(section.line(), fmt::format("`{}` is missing", name));
+    }
+  };
+  if (both) {
+    read("cert", certificate);
+    read("key", key);
+  } else {
+    read(file ? "path" : "data", certificate);
+  }
+}
+
+void read_tls(YamlSection section, bool server, EdgeSettings& out) {
+  TlsOptions& tls = out.tls;
+  tls.server = server;
+  out.secure = !section.boolean("insecure", false);
+  tls.min_version = tls.max_version = section.choice("tls_version", {"tls1.2", "tls1.3"}, 1) == 0 ? TlsVersion::k12 : TlsVersion::k13;
+  read_source(section.section("source"), true, tls.certificate, tls.key);
+  TlsSource none;
+  read_source(section.section(server ? "client_ca" : "ca_source"), false, tls.ca, none);
+  if (!server) {
+    tls.skip_verify = section.boolean("insecure_skip_verify", false);
+    tls.system_roots = section.boolean("include_system_ca_certs_pool", true);
+  }
+  if (out.websocket) {
+    tls.alpn = "http/1.1";
+  }
+}
+
+void read_auth(YamlSection section, EdgeSettings& out) {
+  const auto type = section.text("type", "none");
+  if (type == "none") {
+    return;
+  }
+  if (type != "basic") {
+    section.fail("type", fmt::format("`{}` is not served by this build: write none or basic", type));
+    return;
+  }
+  out.user = section.text("username", "");
+  out.password = section.text("password", "");
+  if (out.user.empty() || out.password.empty()) {
+    section.reader().fail_line(section.line(), "`username` and `password` are needed for `type: basic`");
+  }
+}
+
+// The endpoint's scheme, taken off. Upstream chooses WebSocket by it.
+std::string take_scheme(std::string_view& rest) {
+  const auto end = rest.find("://");
+  if (end == std::string_view::npos) {
+    return {};
+  }
+  std::string scheme(rest.substr(0, end));
+  rest.remove_prefix(end + 3);
+  return scheme;
+}
+
+void read_endpoint(YamlSection& entry, bool server, EdgeSettings& out) {
+  out.endpoint = entry.text("endpoint", "");
+  std::string_view rest = out.endpoint;
+  const auto scheme = take_scheme(rest);
+  if (out.endpoint.empty()) {
+    entry.reader().fail_line(entry.line(), "`endpoint` is missing");
+    return;
+  }
+  if (scheme == "unix") {
+    rest = rest.substr(0, rest.find_first_of("?#"));
+    auto address = parse_socket_address("unix://" + std::string(rest));
+    if (!address) {
+      entry.fail("endpoint", address.error());
+      return;
+    }
+    out.address = *address;
+    return;
+  }
+  out.websocket = scheme == "ws" || scheme == "wss";
+  const bool http = scheme == "http" || scheme == "https";
+  if (!out.websocket && !(server ? scheme.empty() : http || scheme.empty())) {
+    entry.fail("endpoint", fmt::format("`{}`: write {}", out.endpoint,
+                                       server ? "ADDRESS:PORT, unix://PATH, ws://ADDRESS:PORT/PATH or wss://ADDRESS:PORT/PATH"
+                                              : "http://HOST:PORT, https://HOST:PORT, unix://PATH, ws://HOST:PORT/PATH or wss://HOST:PORT/PATH"));
+    return;
+  }
+  const auto slash = rest.find('/');
+  if (slash != std::string_view::npos) {
+    out.path = rest.substr(slash);
+    rest = rest.substr(0, slash);
+  }
+  std::string host(rest);
+  if (out.websocket && host.rfind(':') == std::string::npos) {
+    host += scheme == "wss" ? ":443" : ":80";
+  }
+  auto address = server ? parse_socket_address("tcp://" + host) : parse_connect_address("tcp://" + host);
+  if (!address) {
+    entry.fail("endpoint", address.error());
+    return;
+  }
+  out.address = *address;
+}
+
+// What the scheme says about TLS and what `tls` says must agree.
+void check_security(YamlSection& entry, const EdgeSettings& out) {
+  if (out.address.kind == SocketKind::kUnix && out.secure) {
+    entry.reader().fail_line(out.line, "a Unix socket has no TLS: write `tls: {insecure: true}`");
+  } else if (out.endpoint.starts_with("wss://") && !out.secure) {
+    entry.reader().fail_line(out.line, "`wss://` with `insecure: true`: write `ws://`");
+  } else if (out.endpoint.starts_with("ws://") && out.secure) {
+    entry.reader().fail_line(out.line, "`ws://` has no TLS: write `tls: {insecure: true}`, or `wss://`");
+  } else if (out.secure && out.tls.server && !(out.tls.certificate.given() && out.tls.key.given())) {
+    entry.reader().fail_line(out.line, "TLS needs a certificate: write `tls: {source: {type: file, cert: PATH, key: PATH}}`, or `tls: {insecure: true}`");
+  }
+}
+
+void read_server(YamlSection entry, NodeSettings& out) {
+  EdgeServerSettings server;
+  server.line = entry.line();
+  read_endpoint(entry, true, server);
+  read_tls(entry.section("tls"), true, server);
+  read_auth(entry.section("auth"), server);
+  auto keepalive = entry.section("keepalive");
+  server.keepalive_time_ms = keepalive.duration_ms("time", kMaxDurationMs, kEdgeKeepaliveMs);
+  server.keepalive_timeout_ms = keepalive.duration_ms("timeout", kMaxDurationMs, kEdgeKeepaliveTimeoutMs);
+  server.max_age_ms = keepalive.duration_ms("max_connection_age", kMaxDurationMs, server.max_age_ms);
+  server.max_frame_bytes = static_cast<std::uint32_t>(entry.number("max_frame_size", 1, 15, 4)) << 20;
+  server.max_header_bytes = static_cast<std::uint32_t>(entry.number("max_header_list_size", 1024, 1u << 20, kMaxEdgeHeaderBytes));
+  server.strict_mac = entry.boolean("require_header_mac", true);
+  const auto older = entry.number("link_hmac_timeout_secs", 1, 600, 5);
+  server.negotiation_timeout_ms = entry.number("negotiation_timeout_secs", 1, 600, older) * 1000;
+  check_security(entry, server);
+  if (std::ranges::any_of(out.edge_servers, [&](const auto& s) { return s.address == server.address; })) {
+    entry.reader().fail_line(server.line, fmt::format("{} is there twice", server.endpoint));
+  }
+  out.edge_servers.push_back(std::move(server));
+}
+
+void read_backoff(YamlSection section, EdgeClientSettings& client) {
+  const bool exponential = section.choice("type", {"fixed_interval", "exponential"}, 0) == 1;
+  if (exponential) {
+    client.backoff_first_ms = static_cast<std::uint32_t>(section.number("base", 1, 600'000, 100));
+    client.backoff_max_ms = static_cast<std::uint32_t>(section.duration_ms("max_delay", 600'000, 1'000));
+    client.backoff_max_ms = std::max(client.backoff_max_ms, client.backoff_first_ms);
+  } else {
+    client.backoff_first_ms = client.backoff_max_ms =
+        std::max<std::uint32_t>(1, static_cast<std::uint32_t>(section.duration_ms("interval", 600'000, 2'000)));
+  }
+}
+
+void read_client(YamlSection entry, NodeSettings& out) {
+  EdgeClientSettings client;
+  client.line = entry.line();
+  read_endpoint(entry, false, client);
+  read_tls(entry.section("tls"), false, client);
+  if (client.endpoint.starts_with("http://") || client.endpoint.starts_with("ws://") || client.address.kind == SocketKind::kUnix) {
+    client.secure = false;
+  }
+  read_auth(entry.section("auth"), client);
+  constexpr LinkClass kClasses[] = {LinkClass::kEdge, LinkClass::kRemote, LinkClass::kPeer};
+  client.link_class = kClasses[entry.choice("connection_type", {"edge", "remote", "peer"}, 0)];
+  client.link_id = entry.text("link_id", "");
+  client.origin = entry.text("origin", "");
+  client.server_name = entry.text("server_name", "");
+  if (const auto headers = entry.raw("headers"); headers.IsDefined() && headers.IsMap()) {
+    for (const auto& header : headers) {
+      if (header.first.IsScalar() && header.second.IsScalar()) {
+        client.headers.emplace_back(header.first.Scalar(), header.second.Scalar());
+      }
+    }
+  }
+  if (entry.has("keepalive")) {
+    auto keepalive = entry.section("keepalive");
+    client.keepalive_time_ms = keepalive.duration_ms("http2_keepalive", kMaxDurationMs, 60'000);
+    client.keepalive_timeout_ms = keepalive.duration_ms("timeout", kMaxDurationMs, 10'000);
+  }
+  read_backoff(entry.section("backoff"), client);
+  client.strict_mac = entry.boolean("require_header_mac", true);
+  out.edge_clients.push_back(std::move(client));
+}
+
+template <class Read, class Entries>
+void read_entries(YamlSection& dataplane, std::string_view key, Read read, Entries& entries) {
+  const auto list = dataplane.raw(key);
+  std::size_t at = 0;
+  dataplane.each(key, [&](YamlSection entry) {
+    const auto before = entries.size();
+    read(entry);
+    if (entries.size() > before) {
+      entries.back().written = YAML::Dump(list[at]);
+    }
+    ++at;
+  });
+}
+
+void read_service(YamlSection service, NodeSettings& out) {
+  out.node_id = service.text("node_id", out.node_id);
+  out.deployment = service.text("domain_name", out.deployment);
+  auto dataplane = service.section("dataplane");
+  read_entries(dataplane, "servers", [&](YamlSection entry) { read_server(std::move(entry), out); }, out.edge_servers);
+  read_entries(dataplane, "clients", [&](YamlSection entry) { read_client(std::move(entry), out); }, out.edge_clients);
+  refuse_list(dataplane, "outbound_clients", "links that a controller assigns are not served by this build: remove the entries, and list the nodes in `clients`");
+  out.enforce_pqc = dataplane.boolean("enforce_pqc", false);
+}
+
+// Sections of which this build knows only the empty form.
+void refuse_the_rest(ConfigReader& reader, const YAML::Node& service, const std::string& name) {
+  const auto refuse = [&](const char* part, const char* list, std::string_view what) {
+    const YAML::Node section = service[part];
+    if (section.IsDefined() && section.IsMap()) {
+      if (const YAML::Node entries = section[list]; not_empty(entries)) {
+        reader.fail(entries, fmt::format("`services.{}.{}.{}`: {}", name, part, list, what));
+      }
+    }
+  };
+  refuse("controller", "servers", "upstream's control API is not served by this build: remove the entries, and use slipwayctl");
+  refuse("controller", "clients", "this node registers with no controller: remove the entries, and use slipwayctl or `slipway.routes`");
+  refuse("controller", "outbound_clients", "this node registers with no controller: remove the entries");
+  refuse("peers", "discovery", "peers are not discovered by this build: list them in `dataplane.clients` with `connection_type: peer`");
+}
+
+}  // namespace
+
+void read_services(ConfigReader& reader, const YAML::Node& services, NodeSettings& out) {
+  if (!services.IsDefined() || services.IsNull()) {
+    return;
+  }
+  if (!services.IsMap()) {
+    reader.fail(services, "`services` must be a section");
+    return;
+  }
+  for (const auto& service : services) {
+    if (service.second.IsMap()) {
+      refuse_the_rest(reader, service.second, service.first.Scalar());
+      read_service(YamlSection(reader, service.second, "services.*"), out);
+    }
+  }
+}
+
+}  // namespace slipway

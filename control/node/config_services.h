@@ -1,0 +1,13 @@
+#pragma once
+// Upstream's `services` section: where its applications and nodes connect, and where this node connects to theirs
+// (upstream-control 10). Keys that upstream accepts and ignores are accepted and listed; what this node does not do is
+// an error with its line. Control thread.
+
+#include "node/settings.h"
+#include "node/yaml_section.h"
+
+namespace slipway {
+
+void read_services(ConfigReader& reader, const YAML::Node& services, NodeSettings& out);
+
+}  // namespace slipway

@@ -1,0 +1,103 @@
+#include "node/edge_profiles.h"
+
+#include <fmt/format.h>
+
+#include <random>
+
+#include "edge/auth_basic.h"
+
+namespace slipway {
+
+namespace {
+
+// A UUID of version 4 (RFC 9562): what upstream calls its links by.
+std::string random_link_id() {
+  std::random_device device;
+  const std::uint32_t a = device();
+  const std::uint32_t b = (device() & 0xFFFF0FFF) | 0x4000;
+  const std::uint32_t c = (device() & 0x3FFFFFFF) | 0x80000000;
+  return fmt::format("{:08x}-{:04x}-{:04x}-{:04x}-{:04x}{:08x}", a, b >> 16, b & 0xFFFF, c >> 16, c & 0xFFFF, device());
+}
+
+NegotiationConfig negotiation_of(const EdgeSettings& edge, const NodeSettings& node) {
+  NegotiationConfig out;
+  out.node_id = node.node_id;
+  out.deployment_name = node.deployment;
+  out.strict = edge.strict_mac;
+  out.enforce_pqc = node.enforce_pqc;
+  return out;
+}
+
+std::expected<std::shared_ptr<const TlsContext>, std::string> tls_of(const EdgeSettings& edge) {
+  if (!edge.secure) {
+    return std::shared_ptr<const TlsContext>{};
+  }
+  auto context = TlsContext::load(edge.tls);
+  if (!context) {
+    return std::unexpected(fmt::format("{}: {}", edge.endpoint, context.error()));
+  }
+  return *context;
+}
+
+std::shared_ptr<const EdgeProfile> profile_of(const EdgeSettings& edge, TransportConfig config, NegotiationConfig negotiation, std::string link_id) {
+  config.protocol = edge.websocket ? TransportProtocol::kWebSocket : TransportProtocol::kGrpc;
+  config.path = edge.websocket ? edge.path : kOpenChannelPath;
+  config.max_message_bytes = edge.websocket ? kMaxFrameBytes : kMaxGrpcMessageBytes;
+  config.max_streams = 1;
+  config.keepalive_time_ms = edge.keepalive_time_ms;
+  config.keepalive_timeout_ms = edge.keepalive_timeout_ms;
+  auto out = std::make_shared<EdgeProfile>();
+  out->transport = std::make_shared<const TransportConfig>(std::move(config));
+  out->negotiation = std::move(negotiation);
+  out->link_id = std::move(link_id);
+  out->tcp = edge.address.kind == SocketKind::kTcp;
+  return out;
+}
+
+}  // namespace
+
+std::expected<std::shared_ptr<const EdgeProfile>, std::string> make_edge_profile(const EdgeServerSettings& server, const NodeSettings& node) {
+  auto tls = tls_of(server);
+  if (!tls) {
+    return std::unexpected(tls.error());
+  }
+  TransportConfig config;
+  config.tls = *tls;
+  if (!server.user.empty()) {
+    config.guard = std::make_shared<BasicGuard>(server.user, server.password);
+  }
+  config.max_frame_bytes = server.max_frame_bytes;
+  config.max_header_bytes = server.max_header_bytes;
+  config.max_age_ms = server.max_age_ms;
+  // Of the first entry, for the whole node: as upstream has it.
+  const auto& first = node.edge_servers.front();
+  auto negotiation = negotiation_of(first, node);
+  negotiation.timeout_ms = first.negotiation_timeout_ms;
+  return profile_of(server, std::move(config), std::move(negotiation), {});
+}
+
+std::expected<std::shared_ptr<const EdgeProfile>, std::string> make_edge_profile(const EdgeClientSettings& client, const NodeSettings& node) {
+  auto tls = tls_of(client);
+  if (!tls) {
+    return std::unexpected(tls.error());
+  }
+  TransportConfig config;
+  config.role = TransportRole::kClient;
+  config.tls = *tls;
+  const bool unix_socket = client.address.kind == SocketKind::kUnix;
+  const std::string host = unix_socket                    ? "localhost"
+                           : client.address.host.empty() ? to_text(client.address.ip)
+                                                         : fmt::format("{}:{}", client.address.host, client.address.ip.port);
+  config.scheme = unix_socket ? "unix" : client.secure ? "https" : "http";
+  config.authority = client.origin.empty() ? host : client.origin;
+  config.server_name = client.server_name.empty() ? client.address.host : client.server_name;
+  for (const auto& [name, value] : client.headers) {
+    config.headers.push_back({name, value});
+  }
+  if (!client.user.empty()) {
+    config.headers.push_back({"authorization", basic_authorization(client.user, client.password)});
+  }
+  return profile_of(client, std::move(config), negotiation_of(client, node), client.link_id.empty() ? random_link_id() : client.link_id);
+}
+
+}  // namespace slipway
