@@ -98,6 +98,10 @@ Json to_json_value(const ListenerRow& r) {
 }
 
 Json to_json_value(const LinkRow& r) {
+  Json edge = nullptr;
+  if (r.edge) {
+    edge = {{"mac", r.mac}, {"key_agreement", r.key_agreement}, {"link_id", r.link_id}, {"tls", r.tls}, {"certificate", r.certificate}, {"user", r.user}};
+  }
   return {{"link", r.link},
           {"id", r.id},
           {"state", r.state},
@@ -125,6 +129,7 @@ Json to_json_value(const LinkRow& r) {
           {"queued_bytes", r.queued_bytes},
           {"pauses", r.pauses},
           {"drops", drops_json(r.drops)},
+          {"edge", edge},
           {"last_error", r.last_error}};
 }
 

@@ -117,6 +117,14 @@ struct LinkRow {
   std::uint64_t pauses = 0;
   std::string last_error;
   DropArray drops{};
+  // Of a link to upstream's applications and nodes: what was negotiated.
+  bool edge = false;
+  bool mac = false;              // header MACs are made and checked
+  std::string key_agreement;     // x25519, x25519+mlkem768, none; empty: not yet
+  std::string link_id;
+  std::string tls;               // version and cipher; empty: none
+  std::string certificate;       // subject of the peer's
+  std::string user;              // whom its credentials name
 };
 struct ConnectRow {
   std::string name;

@@ -12,11 +12,11 @@ namespace {
 
 constexpr std::uint64_t kMaxDurationMs = 30ull * 24 * 3600 * 1000;
 
-bool not_empty(const YAML::Node& node) { return node.IsDefined() && !node.IsNull() && node.size() > 0; }
-
+// Of a key of which this build knows only the empty form.
 void refuse_list(YamlSection& section, std::string_view key, std::string_view why) {
-  if (const YAML::Node entries = section.raw(key); not_empty(entries)) {
-    section.reader().fail(entries, why);
+  const YAML::Node entries = section.raw(key);
+  if (entries.IsDefined() && !entries.IsNull() && (entries.IsScalar() || entries.size() > 0)) {
+    section.fail(key, why);
   }
 }
 
@@ -193,7 +193,9 @@ void read_client(YamlSection entry, NodeSettings& out) {
   client.link_id = entry.text("link_id", "");
   client.origin = entry.text("origin", "");
   client.server_name = entry.text("server_name", "");
-  if (const auto headers = entry.raw("headers"); headers.IsDefined() && headers.IsMap()) {
+  if (const auto headers = entry.raw("headers"); entry.has("headers") && !headers.IsMap()) {
+    entry.fail("headers", "must be a section of `name: value` lines");
+  } else if (entry.has("headers")) {
     for (const auto& header : headers) {
       if (header.first.IsScalar() && header.second.IsScalar()) {
         client.headers.emplace_back(header.first.Scalar(), header.second.Scalar());
@@ -232,22 +234,12 @@ void read_service(YamlSection service, NodeSettings& out) {
   read_entries(dataplane, "clients", [&](YamlSection entry) { read_client(std::move(entry), out); }, out.edge_clients);
   refuse_list(dataplane, "outbound_clients", "links that a controller assigns are not served by this build: remove the entries, and list the nodes in `clients`");
   out.enforce_pqc = dataplane.boolean("enforce_pqc", false);
-}
-
-// Sections of which this build knows only the empty form.
-void refuse_the_rest(ConfigReader& reader, const YAML::Node& service, const std::string& name) {
-  const auto refuse = [&](const char* part, const char* list, std::string_view what) {
-    const YAML::Node section = service[part];
-    if (section.IsDefined() && section.IsMap()) {
-      if (const YAML::Node entries = section[list]; not_empty(entries)) {
-        reader.fail(entries, fmt::format("`services.{}.{}.{}`: {}", name, part, list, what));
-      }
-    }
-  };
-  refuse("controller", "servers", "upstream's control API is not served by this build: remove the entries, and use slipwayctl");
-  refuse("controller", "clients", "this node registers with no controller: remove the entries, and use slipwayctl or `slipway.routes`");
-  refuse("controller", "outbound_clients", "this node registers with no controller: remove the entries");
-  refuse("peers", "discovery", "peers are not discovered by this build: list them in `dataplane.clients` with `connection_type: peer`");
+  auto controller = service.section("controller");
+  refuse_list(controller, "servers", "upstream's control API is not served by this build: remove the entries, and use slipwayctl");
+  refuse_list(controller, "clients", "this node registers with no controller: remove the entries, and use slipwayctl or `slipway.routes`");
+  refuse_list(controller, "outbound_clients", "this node registers with no controller: remove the entries");
+  auto peers = service.section("peers");
+  refuse_list(peers, "discovery", "peers are not discovered by this build: list them in `dataplane.clients` with `connection_type: peer`");
 }
 
 }  // namespace
@@ -262,7 +254,6 @@ void read_services(ConfigReader& reader, const YAML::Node& services, NodeSetting
   }
   for (const auto& service : services) {
     if (service.second.IsMap()) {
-      refuse_the_rest(reader, service.second, service.first.Scalar());
       read_service(YamlSection(reader, service.second, "services.*"), out);
     }
   }

@@ -204,6 +204,15 @@ LinkRow Node::row_of(const NodeLink& link) {
   row.max_frame_bytes = record.max_frame_bytes;
   row.datagram_bytes = record.datagram_bytes;
   row.last_error = link.last_error;
+  if (link.edge != nullptr) {
+    row.edge = true;
+    row.mac = link.edge->mac;
+    row.key_agreement = link.edge->key_agreement;
+    row.link_id = link.edge->link_id;
+    row.tls = link.edge->tls;
+    row.certificate = link.edge->certificate;
+    row.user = link.edge->user;
+  }
   const auto sum = sum_of(record.index);
   const auto& base = link_bases_[record.index];
   row.frames_in = sum.frames_in - base.frames_in;

@@ -11,6 +11,7 @@
 #include <memory>
 #include <string>
 
+#include "edge/mac_memo.h"
 #include "edge/translate.h"
 #include "edge/transport.h"
 #include "port/edge_open.h"
@@ -24,6 +25,7 @@ inline constexpr std::uint32_t kEdgePieces = 4096;  // of one message: 4 MiB in 
 struct EdgeWorker {
   TransportMemory memory{kEdgeMemoryBytes};
   TransportEvents spare_events;                 // room that is lent to the connection that is being read
+  MacMemo memo;
   std::array<Piece, kEdgePieces> input;         // of the message or body that is being translated
   std::array<Piece, kEdgePieces + 16> output;
   std::array<iovec, kEdgePieces + 16> vectors;

@@ -301,7 +301,8 @@ SocketEngine::Impl::PieceEnd SocketEngine::Impl::frame_of_edge_message(Stream& s
   const std::span<std::byte> scratch{rte_pktmbuf_mtod(first, std::byte*), kMbufDataBytes};
   const MacRules rules{.mac = edge.key && edge.key->mac ? &*edge.key->mac : nullptr,
                        .checked = !edge.key || edge.key->checked,
-                       .strict = edge.strict};
+                       .strict = edge.strict,
+                       .memo = &edges_->memo};
   const auto translated = frame_of_message(message, rules, {scratch, edges_->output});
   if (!translated) {
     stash_[stash_count_++] = first;
@@ -445,7 +446,7 @@ bool SocketEngine::Impl::write_edge_frame(Stream& stream) {
   EdgeFault fault = EdgeFault::kNone;
   if (!link) {
     const bool signs = edge.key && edge.key->checked && edge.key->mac;
-    const auto translated = message_of_frame(header, body, {.mac = signs ? &*edge.key->mac : nullptr, .incoming_conn = {}},
+    const auto translated = message_of_frame(header, body, {.mac = signs ? &*edge.key->mac : nullptr, .incoming_conn = {}, .memo = &edges_->memo},
                                              {{rte_pktmbuf_mtod(scratch, std::byte*), kMbufDataBytes}, edges_->output});
     if (translated) {
       pieces = {edges_->output.data(), translated->piece_count};

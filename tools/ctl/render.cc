@@ -141,6 +141,16 @@ std::string render_links(const std::string& json) {
                count_text(dropped), duration_text(number(l, {"idle_ms"})), text(l, {"last_error"})});
   }
   std::string out = links.empty() ? "no links\n" : links.text();
+  Table edges({right("UPSTREAM"), left("VERSION"), left("MAC"), left("KEY"), left("TLS"), left("CERTIFICATE"), left("USER"), left("LINK ID")});
+  for (const auto& l : items(j, "links")) {
+    if (at(l, {"edge"}).is_object()) {
+      edges.add({text(l, {"link"}), text(l, {"version"}), truth(l, {"edge", "mac"}) ? "yes" : "no", text(l, {"edge", "key_agreement"}), text(l, {"edge", "tls"}),
+                 text(l, {"edge", "certificate"}), text(l, {"edge", "user"}), text(l, {"edge", "link_id"})});
+    }
+  }
+  if (!edges.empty()) {
+    out += "\n" + edges.text();
+  }
   Table connect({left("CONNECT"), left("ADDRESS"), left("CLASS"), left("STATE"), right("LINK"), right("ATTEMPTS"), left("LAST ERROR")});
   for (const auto& c : items(j, "connect")) {
     connect.add({text(c, {"name"}), text(c, {"address"}), text(c, {"class"}), text(c, {"state"}), link_text(c, "link"), text(c, {"attempts"}), text(c, {"last_error"})});

@@ -137,6 +137,50 @@ TEST(Config, UpstreamSectionsGiveDefaults) {
   EXPECT_EQ(s.node_id, "n7");
 }
 
+TEST(Config, UpstreamsServersAndClients) {
+  const auto s = good(R"(
+services:
+  slim/0:
+    node_id: n1
+    domain_name: lab
+    dataplane:
+      servers:
+        - endpoint: 0.0.0.0:46357
+          tls: {insecure: true}
+          require_header_mac: false
+          keepalive: {time: 30s, max_connection_idle: 1h}
+          auth: {type: basic, username: u, password: p}
+        - endpoint: wss://0.0.0.0:443/slim
+          tls: {source: {type: file, cert: /c.pem, key: /k.pem}, client_ca: {type: pem, data: x}, tls_version: tls1.2}
+        - {endpoint: "unix:///tmp/s.sock", tls: {insecure: true}, http2_only: true}
+      clients:
+        - {endpoint: "http://far.example:46357", tls: {insecure: true}, connection_type: peer, backoff: {type: exponential, base: 50, max_delay: 2s}}
+        - {endpoint: "https://10.0.0.1:46357", tls: {ca_source: {type: file, path: /ca.pem}}, headers: {x-a: b}}
+)");
+  EXPECT_EQ(s.deployment, "lab");
+  ASSERT_EQ(s.edge_servers.size(), 3u);
+  EXPECT_FALSE(s.edge_servers[0].secure);
+  EXPECT_FALSE(s.edge_servers[0].strict_mac);
+  EXPECT_EQ(s.edge_servers[0].keepalive_time_ms, 30'000u);
+  EXPECT_EQ(s.edge_servers[0].keepalive_timeout_ms, 20'000u);
+  EXPECT_EQ(s.edge_servers[0].user, "u");
+  EXPECT_TRUE(s.edge_servers[1].websocket && s.edge_servers[1].secure);
+  EXPECT_EQ(s.edge_servers[1].path, "/slim");
+  EXPECT_EQ(s.edge_servers[1].tls.certificate.file, "/c.pem");
+  EXPECT_EQ(s.edge_servers[1].tls.ca.pem, "x");
+  EXPECT_EQ(s.edge_servers[1].tls.max_version, TlsVersion::k12);
+  EXPECT_EQ(s.edge_servers[2].address.kind, SocketKind::kUnix);
+  ASSERT_EQ(s.edge_clients.size(), 2u);
+  EXPECT_EQ(s.edge_clients[0].address.host, "far.example");
+  EXPECT_EQ(s.edge_clients[0].link_class, LinkClass::kPeer);
+  EXPECT_EQ(s.edge_clients[0].backoff_first_ms, 50u);
+  EXPECT_EQ(s.edge_clients[0].backoff_max_ms, 2'000u);
+  EXPECT_TRUE(s.edge_clients[1].secure);
+  EXPECT_EQ(s.edge_clients[1].tls.ca.file, "/ca.pem");
+  EXPECT_EQ(s.edge_clients[1].headers.size(), 1u);
+  EXPECT_EQ(s.ignored.size(), 2u);
+}
+
 // Each key of the list, given a value that fits nothing, is refused by name: so each is read.
 TEST(Config, EveryKeyOfTheListIsReadAndChecked) {
   for (const auto& key : kConfigKeys) {
@@ -145,6 +189,9 @@ TEST(Config, EveryKeyOfTheListIsReadAndChecked) {
     }
     std::string yaml;
     std::string section(key.section);
+    if (const auto star = section.find('*'); star != std::string::npos) {
+      section.replace(star, 1, "slim/0");
+    }
     int depth = 0;
     const auto indent = [&] { return std::string(static_cast<std::size_t>(2 * depth), ' '); };
     std::istringstream parts(section);
@@ -207,7 +254,13 @@ TEST(Config, FaultsNameLineAndRemedy) {
       {"runtime: {drain_timeout: soon}\n", "write a duration"},
       {"runtime: {drain_timeout: 20000000000000000000s}\n", "write a duration"},
       {"services:\n  slim/0:\n    dataplane:\n      servers:\n        - endpoint: 0.0.0.0:46357\n",
-       "test.yaml:5: `services.slim/0.dataplane.servers`: upstream's edge (gRPC and WebSocket) is not served by this build"},
+       "test.yaml:5: TLS needs a certificate"},
+      {"services:\n  slim/0:\n    dataplane:\n      servers:\n        - {endpoint: 'http://0.0.0.0:1', tls: {insecure: true}}\n", "test.yaml:5: `services.*.dataplane.servers[].endpoint`"},
+      {"services:\n  slim/0:\n    dataplane:\n      servers:\n        - {endpoint: 'a.example:1', tls: {insecure: true}}\n", "test.yaml:5"},
+      {"services:\n  slim/0:\n    dataplane:\n      servers:\n        - {endpoint: 'ws://0.0.0.0:1/x'}\n", "`ws://` has no TLS"},
+      {"services:\n  slim/0:\n    dataplane:\n      servers:\n        - {endpoint: 0.0.0.0:1, tls: {insecure: true}, auth: {type: jwt}}\n", "test.yaml:5: `services.*.dataplane.servers[].auth.type`: `jwt` is not served"},
+      {"services:\n  slim/0:\n    controller:\n      servers: [{endpoint: 0.0.0.0:46358}]\n", "test.yaml:4: `services.*.controller.servers`: upstream's control API is not served"},
+      {"services:\n  slim/0:\n    peers:\n      discovery: {type: kubernetes}\n", "test.yaml:4: `services.*.peers.discovery`"},
       {"slipway:\n  node_id: ${env:SLIPWAY_NO_SUCH_VARIABLE}\n", "no variable SLIPWAY_NO_SUCH_VARIABLE"},
       {"slipway:\n  node_id: ${file:/no/such/file}\n", "cannot read /no/such/file"},
   };
