@@ -105,8 +105,10 @@ void SocketEngine::Impl::doom(Stream& stream, CloseReason reason, std::int32_t e
     return;
   }
   stream.doomed = true;
-  stream.close_reason = reason;
-  stream.close_error = error;
+  if (!stream.keeps_reason) {
+    stream.close_reason = reason;
+    stream.close_error = error;
+  }
   stop_receiving(stream);
   unhold_received(stream);
   if (stream.received_head == kNoPiece && !stream.recv_armed) {
