@@ -126,7 +126,7 @@ TEST(Config, EveryKeyIsRead) {
   EXPECT_EQ(s.api.tcp->port, 46368);
   EXPECT_EQ(s.keepalive_ms, 1000u);
   EXPECT_EQ(s.drain_ms, 500u);
-  EXPECT_EQ(s.ignored.size(), 4u);  // two of tracing, n_cores, the service
+  EXPECT_EQ(s.ignored.size(), 3u);  // two of tracing, n_cores
   EXPECT_NE(describe_settings(s).find("accepted without effect: line 3: runtime.n_cores"), std::string::npos);
 }
 
