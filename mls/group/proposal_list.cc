@@ -241,10 +241,10 @@ Status ListMaker::finish(const std::vector<Candidate>& waiting, ProposalList& li
   for (size_t i = 0; i < order.size(); ++i) {
     order[i] = i;
   }
-  std::ranges::stable_sort(order, [&](size_t a, size_t b) {
+  std::ranges::sort(order, [&](size_t a, size_t b) {
     const int rank_a = rank_of(waiting[a]);
     const int rank_b = rank_of(waiting[b]);
-    return rank_a != rank_b ? rank_a < rank_b : rank_a == 1 && a > b;
+    return rank_a != rank_b ? rank_a < rank_b : rank_a == 1 ? a > b : a < b;
   });
   std::vector<size_t> taken;
   for (const size_t i : order) {
