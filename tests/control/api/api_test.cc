@@ -129,7 +129,7 @@ TEST_F(ApiTest, StableFieldNames) {
             (std::set<std::string>{"link", "id", "state", "class", "transport", "peer", "node_id", "version", "worker", "port", "name", "dialed",
                                    "stalled", "age_ms", "idle_ms", "round_trip_us", "subscriptions", "max_frame_bytes", "datagram_bytes",
                                    "frames_in", "bytes_in", "frames_sent", "bytes_sent", "queued_frames", "queued_bytes", "pauses", "drops",
-                                   "last_error"}));
+                                   "edge", "last_error"}));
   EXPECT_EQ(keys(json("GET", "/v1/links")), (std::set<std::string>{"links", "connect", "recent", "next"}));
   EXPECT_EQ(keys(json("GET", "/v1/ports")), (std::set<std::string>{"ports", "listeners"}));
   EXPECT_EQ(json("GET", "/v1/ports")["ports"][0]["neighbors"][0]["mac"], "00:11:22:33:44:55");
