@@ -8,6 +8,7 @@ import json
 import os
 import subprocess
 import sys
+import threading
 import time
 import venv
 from concurrent import futures
@@ -121,9 +122,16 @@ def test_grpc_client_many_streams_on_one_connection():
 
 def test_grpc_client_sees_status_and_message():
     import grpc
+    ended = threading.Event()
+
+    def messages():  # the client's end would be answered with status 0
+        yield b"status:7:self-connection rejected: same node_id \xe2\x82\xac"
+        ended.wait(30)
+
     with Server() as server, grpc.insecure_channel(f"127.0.0.1:{server.port}") as channel:
         with pytest.raises(grpc.RpcError) as error:
-            list(stream(channel, [b"status:7:self-connection rejected: same node_id \xe2\x82\xac"]))
+            list(stream(channel, messages()))
+        ended.set()
         assert error.value.code() == grpc.StatusCode.PERMISSION_DENIED
         assert error.value.details() == "self-connection rejected: same node_id \u20ac"
 
