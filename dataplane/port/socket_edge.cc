@@ -23,7 +23,10 @@ void copy_text(std::array<char, kSize>& to, std::string_view from) {
 
 }  // namespace
 
-TransportTime SocketEngine::Impl::edge_time() const { return {.now_ns = now_ns_, .unix_s = std::time(nullptr)}; }
+// The wall clock is for credentials, which come with the request that opens the stream.
+TransportTime SocketEngine::Impl::edge_time(const EdgeStream& edge) const {
+  return {.now_ns = now_ns_, .unix_s = edge.channel < 0 ? std::time(nullptr) : 0};
+}
 
 void EdgeStream::on_release(void* edge, std::uint64_t token) {
   auto& self = *static_cast<EdgeStream*>(edge);
@@ -43,7 +46,7 @@ void SocketEngine::Impl::open_edge(Stream& stream, EdgeOpen* given) {
   edge->tcp = open->tcp;
   const TransportOwner owner{.memory = &edges_->memory, .events = &edge->events, .connection = stream.link,
                              .release = &EdgeStream::on_release, .context = edge.get()};
-  edge->transport = Transport::create(open->transport, owner, edge_time());
+  edge->transport = Transport::create(open->transport, owner, edge_time(*edge));
   stream.zero_copy = false;
   stream.edge = edge.release();
   edge_streams_.push(streams_.data(), stream.link);
@@ -112,6 +115,12 @@ void SocketEngine::Impl::end_edge(Stream& stream, CloseReason reason, std::strin
   dirty_.push(streams_.data(), stream.link);
 }
 
+// As upstream's node ends the stream of a sender that breaks the protocol: status 0, no message.
+void SocketEngine::Impl::refuse_edge(Stream& stream, std::string_view text) {
+  stream.edge->transport->finish_stream(stream.edge->channel, 0, {});
+  end_edge(stream, CloseReason::kEdge, text);
+}
+
 // What the events of a stream refer to is about to go.
 void SocketEngine::Impl::forget_edge_input(EdgeStream& edge) {
   edge.events.clear();
@@ -145,7 +154,7 @@ void SocketEngine::Impl::tick_edges(std::uint64_t now_ns) {
     if (edge.transport == nullptr || edge.transport->next_deadline_ns() > now_ns || stream.life == StreamLife::kClosing) {
       continue;
     }
-    edge.transport->tick(edge_time());
+    edge.transport->tick(edge_time(edge));
     take_edge_events_aside(stream);
     if (edge.transport->wants_send()) {
       dirty_.push(streams_.data(), stream.link);

@@ -51,8 +51,6 @@ void append(rte_mbuf* frame, rte_mbuf*& last, rte_mbuf* segment) {
 
 }  // namespace
 
-rte_mbuf* SocketEngine::Impl::take_mbuf() { return stash_count_ > 0 ? stash_[--stash_count_] : rte_pktmbuf_alloc(options_.pool); }
-
 // --- in ----------------------------------------------------------------------------------------------------------------
 
 SocketEngine::Impl::PieceEnd SocketEngine::Impl::receive_edge(Stream& stream, SlabPiece& piece, std::uint32_t number,
@@ -87,7 +85,7 @@ SocketEngine::Impl::PieceEnd SocketEngine::Impl::receive_edge(Stream& stream, Sl
       edge.events.swap(edges_->spare_events);
     }
     const std::span<const std::byte> bytes{slab_->data(number) + piece.begin, piece.end - piece.begin};
-    const FeedResult fed = edge.transport->feed(bytes, room, edge_time());
+    const FeedResult fed = edge.transport->feed(bytes, room, edge_time(edge));
     piece.begin += static_cast<std::uint32_t>(fed.used);
     edge.again = fed.again;
     if (!room.empty()) {
@@ -233,7 +231,7 @@ void SocketEngine::Impl::add_edge_part(Stream& stream, const TransportEvent& eve
   stream.partial_bytes += static_cast<std::uint32_t>(bytes.size());
   SlabPiece& piece = (*slab_)[slab_->number_of(bytes.data())];
   if (!piece.dense || bytes.size() < kReferenceBytes) {
-    copy_to_partial(stream, bytes.data(), static_cast<std::uint32_t>(bytes.size()));
+    append_copy(stream.partial, stream.partial_last, bytes.data(), static_cast<std::uint32_t>(bytes.size()));
     return;
   }
   rte_mbuf* segment = take_mbuf();
@@ -244,12 +242,8 @@ void SocketEngine::Impl::add_edge_part(Stream& stream, const TransportEvent& eve
 void SocketEngine::Impl::refer_to_piece(rte_mbuf* mbuf, std::span<const std::byte> bytes) {
   const std::uint32_t number = slab_->number_of(bytes.data());
   SlabPiece& piece = (*slab_)[number];
-  auto* at = const_cast<std::byte*>(bytes.data());
-  rte_pktmbuf_attach_extbuf(mbuf, at, slab_->iova(number) + static_cast<std::uint64_t>(at - slab_->data(number)),
-                            static_cast<std::uint16_t>(bytes.size()), &piece.shared);
+  refer(mbuf, piece, number, const_cast<std::byte*>(bytes.data()), static_cast<std::uint32_t>(bytes.size()));
   rte_mbuf_ext_refcnt_update(&piece.shared, 1);
-  mbuf->data_len = static_cast<std::uint16_t>(bytes.size());
-  mbuf->pkt_len = static_cast<std::uint32_t>(bytes.size());
 }
 
 // The first message of a connection, whatever it is, for the control thread: a frame of kind link with the message as body.
@@ -257,8 +251,7 @@ SocketEngine::Impl::PieceEnd SocketEngine::Impl::greeting_of_edge(Stream& stream
   EdgeStream& edge = *stream.edge;
   if (message.size() > kMaxNegotiationBytes) {
     count_broken_frame(stream, DropReason::kControlTooBig);
-    edge.transport->finish_stream(edge.channel, 0, {});
-    end_edge(stream, CloseReason::kEdge, "a first message above 16 KiB, which is no negotiation");
+    refuse_edge(stream, "a first message above 16 KiB, which is no negotiation");
     return PieceEnd::kTaken;
   }
   edge.greeted = true;
@@ -269,28 +262,10 @@ SocketEngine::Impl::PieceEnd SocketEngine::Impl::greeting_of_edge(Stream& stream
   frame->data_len = kFrameHeaderBytes;
   frame->pkt_len = kFrameHeaderBytes;
   message.each({0, static_cast<std::uint32_t>(message.size())}, [&](Piece part) {
-    copy_behind(frame, last, part);
+    append_copy(frame, last, part.data(), static_cast<std::uint32_t>(part.size()));
     return true;
   });
   return PieceEnd::kTaken;
-}
-
-// Appends a copy. The caller has seen to it that there are mbufs enough.
-void SocketEngine::Impl::copy_behind(rte_mbuf* frame, rte_mbuf*& last, std::span<const std::byte> bytes) {
-  while (!bytes.empty()) {
-    std::uint32_t room = rte_pktmbuf_is_contiguous(last) && RTE_MBUF_DIRECT(last) ? rte_pktmbuf_tailroom(last) : 0;
-    if (room == 0) {
-      rte_mbuf* more = take_mbuf();
-      more->data_off = 0;
-      append(frame, last, more);
-      room = rte_pktmbuf_tailroom(more);
-    }
-    const auto part = static_cast<std::uint16_t>(std::min<std::size_t>(bytes.size(), room));
-    std::memcpy(rte_pktmbuf_mtod_offset(last, std::byte*, last->data_len), bytes.data(), part);
-    last->data_len = static_cast<std::uint16_t>(last->data_len + part);
-    frame->pkt_len += part;
-    bytes = bytes.subspan(part);
-  }
 }
 
 // A message of a link that is up, as a native frame; none when it was dropped, which is counted here.
@@ -309,8 +284,7 @@ SocketEngine::Impl::PieceEnd SocketEngine::Impl::frame_of_edge_message(Stream& s
     const EdgeFaultText& text = edge_fault_text(translated.error());
     count_broken_frame(stream, reason_of(translated.error()));
     if (text.closes) {
-      edge.transport->finish_stream(edge.channel, 0, {});
-      end_edge(stream, CloseReason::kEdge, text.what);
+      refuse_edge(stream, text.what);
     }
     return PieceEnd::kTaken;
   }
@@ -361,7 +335,7 @@ bool SocketEngine::Impl::add_frame_body(Stream& stream, std::span<const Piece> p
     } else {
       segment->data_off = 0;
       append(frame, last, segment);
-      copy_behind(frame, last, piece);
+      append_copy(frame, last, piece.data(), static_cast<std::uint32_t>(piece.size()));
     }
   }
   return true;
@@ -386,7 +360,7 @@ void SocketEngine::Impl::start_edge_send(Stream& stream) {
     if (edge.channel >= 0) {
       transport.finish_stream(edge.channel, edge.finish_status, kEdgeCloseTexts[edge.finish_text]);
     } else {
-      transport.close(edge_time());
+      transport.close(edge_time(edge));
     }
   }
   if (gather_used_ + kMaxGather > kGatherArena || messages_used_ == kMessageArena || io_uring_sq_space_left(&ring_) == 0) {

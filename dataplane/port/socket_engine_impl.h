@@ -208,7 +208,9 @@ class SocketEngine::Impl {
   PieceEnd receive_piece(Stream& stream, SlabPiece& piece, std::uint32_t number, std::span<rte_mbuf*> out, std::uint32_t& count);
   rte_mbuf* whole_frame(SlabPiece& piece, std::uint32_t number, std::byte* at, std::uint32_t bytes, std::uint32_t& references);
   void add_to_partial(Stream& stream, SlabPiece& piece, std::uint32_t number, std::byte* at, const DeframeStep& step, std::uint32_t& references);
-  void copy_to_partial(Stream& stream, const std::byte* at, std::uint32_t bytes);
+  void refer(rte_mbuf* mbuf, SlabPiece& piece, std::uint32_t number, std::byte* at, std::uint32_t bytes);
+  void append_copy(rte_mbuf* first, rte_mbuf*& last, const std::byte* at, std::uint32_t bytes);
+  [[nodiscard]] rte_mbuf* take_mbuf() { return stash_count_ > 0 ? stash_[--stash_count_] : rte_pktmbuf_alloc(options_.pool); }
   rte_mbuf* finish_partial(Stream& stream);
   void free_partial(Stream& stream);
   void count_broken_frame(const Stream& stream, DropReason reason);
@@ -278,19 +280,19 @@ class SocketEngine::Impl {
   bool close_all(std::uint32_t timeout_ms);
 
   // --- socket_edge.cc
-  [[nodiscard]] TransportTime edge_time() const;
+  [[nodiscard]] TransportTime edge_time(const EdgeStream& edge) const;
   void open_edge(Stream& stream, EdgeOpen* given);
   void give_edge_key(const GiveEdgeKey& give);
   void edge_up(Stream& stream);
   void tell_edge_open(const Stream& stream);
   void end_edge(Stream& stream, CloseReason reason, std::string_view text);
+  void refuse_edge(Stream& stream, std::string_view text);
   void forget_edge_input(EdgeStream& edge);
   void destroy_edge(Stream& stream);
   void tick_edges(std::uint64_t now_ns);
   void acknowledge_now(const Stream& stream);
 
   // --- socket_edge_datapath.cc
-  [[nodiscard]] rte_mbuf* take_mbuf();
   PieceEnd receive_edge(Stream& stream, SlabPiece& piece, std::uint32_t number, std::span<rte_mbuf*> out, std::uint32_t& count);
   void take_edge_events_aside(Stream& stream);
   PieceEnd take_edge_events(Stream& stream, std::span<rte_mbuf*> out, std::uint32_t& count);
@@ -298,7 +300,6 @@ class SocketEngine::Impl {
   void add_edge_part(Stream& stream, const TransportEvent& event);
   void refer_to_piece(rte_mbuf* mbuf, std::span<const std::byte> bytes);
   PieceEnd greeting_of_edge(Stream& stream, const Pieces& message, rte_mbuf*& frame);
-  void copy_behind(rte_mbuf* frame, rte_mbuf*& last, std::span<const std::byte> bytes);
   PieceEnd frame_of_edge_message(Stream& stream, const Pieces& message, bool whole, rte_mbuf*& frame);
   bool add_frame_body(Stream& stream, std::span<const std::span<const std::byte>> pieces, bool whole, rte_mbuf* frame);
   void start_edge_send(Stream& stream);

@@ -16,13 +16,6 @@ namespace {
 constexpr std::uint32_t kPrefix = kStreamPrefixBytes;
 constexpr std::uint32_t kHead = kPrefix + kFrameHeaderBytes;  // must lie in the first segment
 
-// Makes `bytes` at `at` the data of an empty mbuf, without copying. The room before them belongs to others: none.
-void refer(rte_mbuf* mbuf, SlabPiece& piece, rte_iova_t iova, std::byte* at, std::uint32_t bytes) {
-  rte_pktmbuf_attach_extbuf(mbuf, at, iova, static_cast<std::uint16_t>(bytes), &piece.shared);
-  mbuf->data_len = static_cast<std::uint16_t>(bytes);
-  mbuf->pkt_len = bytes;
-}
-
 }  // namespace
 
 void SocketEngine::Impl::on_recv(Stream& stream, const Completion& cqe) {
@@ -262,7 +255,7 @@ rte_mbuf* SocketEngine::Impl::whole_frame(SlabPiece& piece, std::uint32_t number
                                           std::uint32_t& references) {
   rte_mbuf* frame = stash_[--stash_count_];
   if (piece.dense) {
-    refer(frame, piece, slab_->iova(number) + static_cast<std::uint64_t>(at - slab_->data(number)), at, bytes);
+    refer(frame, piece, number, at, bytes);
     ++references;
   } else {
     frame->data_off = RTE_PKTMBUF_HEADROOM - kPrefix;
@@ -311,7 +304,7 @@ void SocketEngine::Impl::add_to_partial(Stream& stream, SlabPiece& piece, std::u
   }
   if (stream.partial != nullptr && stream.partial->pkt_len < kHead) {
     const std::uint32_t head = std::min(bytes, kHead - stream.partial->pkt_len);
-    copy_to_partial(stream, at, head);
+    append_copy(stream.partial, stream.partial_last, at, head);
     at += head;
     bytes -= head;
   }
@@ -319,11 +312,11 @@ void SocketEngine::Impl::add_to_partial(Stream& stream, SlabPiece& piece, std::u
     return;
   }
   if (!worth || bytes < kReferenceBytes) {
-    copy_to_partial(stream, at, bytes);
+    append_copy(stream.partial, stream.partial_last, at, bytes);
     return;
   }
   rte_mbuf* segment = stash_[--stash_count_];
-  refer(segment, piece, slab_->iova(number) + static_cast<std::uint64_t>(at - slab_->data(number)), at, bytes);
+  refer(segment, piece, number, at, bytes);
   ++references;
   if (stream.partial == nullptr) {
     stream.partial = segment;
@@ -335,23 +328,31 @@ void SocketEngine::Impl::add_to_partial(Stream& stream, SlabPiece& piece, std::u
   stream.partial_last = segment;
 }
 
-void SocketEngine::Impl::copy_to_partial(Stream& stream, const std::byte* at, std::uint32_t bytes) {
+// Makes `bytes` at `at` the data of an empty mbuf, without copying. The room before them belongs to others: none. The
+// caller counts the reference.
+void SocketEngine::Impl::refer(rte_mbuf* mbuf, SlabPiece& piece, std::uint32_t number, std::byte* at, std::uint32_t bytes) {
+  const rte_iova_t iova = slab_->iova(number) + static_cast<std::uint64_t>(at - slab_->data(number));
+  rte_pktmbuf_attach_extbuf(mbuf, at, iova, static_cast<std::uint16_t>(bytes), &piece.shared);
+  mbuf->data_len = static_cast<std::uint16_t>(bytes);
+  mbuf->pkt_len = bytes;
+}
+
+// Appends a copy to a chain. The caller has seen to it that there are mbufs enough.
+void SocketEngine::Impl::append_copy(rte_mbuf* first, rte_mbuf*& last, const std::byte* at, std::uint32_t bytes) {
   while (bytes > 0) {
-    rte_mbuf* last = stream.partial_last;
-    std::uint32_t room = rte_pktmbuf_tailroom(last);
+    std::uint32_t room = RTE_MBUF_DIRECT(last) ? rte_pktmbuf_tailroom(last) : 0;  // never behind bytes of others
     if (room == 0) {
-      rte_mbuf* more = stash_[--stash_count_];
+      rte_mbuf* more = take_mbuf();
       more->data_off = 0;
       last->next = more;
-      stream.partial_last = more;
-      ++stream.partial->nb_segs;
       last = more;
+      ++first->nb_segs;
       room = rte_pktmbuf_tailroom(more);
     }
     const std::uint32_t part = std::min(bytes, room);
     std::memcpy(rte_pktmbuf_mtod_offset(last, std::byte*, last->data_len), at, part);
     last->data_len = static_cast<std::uint16_t>(last->data_len + part);
-    stream.partial->pkt_len += part;
+    first->pkt_len += part;
     at += part;
     bytes -= part;
   }
