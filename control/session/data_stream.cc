@@ -9,6 +9,7 @@ namespace slipway {
 namespace {
 constexpr std::uint32_t kHalf = 1u << 30;
 std::uint32_t distance(std::uint32_t from, std::uint32_t to) { return (to - from) & kMaxDataId; }
+bool at_or_before(std::uint32_t id, std::optional<std::uint32_t> mark) { return mark && (id == *mark || distance(*mark, id) > kHalf); }
 }  // namespace
 
 std::uint32_t DataStream::id_at(std::size_t index) const {
@@ -98,14 +99,23 @@ void DataStream::skip_to(std::uint32_t last, StreamEffects& effects) {
     } else if (!front.lost && !front.probe) {
       report_lost(last_, 1, effects);
     }
-    probing_ = probing_ && !front.probe;
+    end_probe(front);
     line_.pop_front();
   }
 }
 
+// The front is about to go. A probe that was answered says that nothing before it is for us; of one that was not, and of
+// all before it, nothing is known: what comes of it later was neither delivered before nor can be now.
+void DataStream::end_probe(const Place& front) {
+  if (front.probe && !front.message && !front.answered) {
+    unheard_ = last_;
+  }
+  probing_ = probing_ && !front.probe;
+}
+
 DataStream::Verdict DataStream::on_message(TimeMs now, AppMessage message, StreamEffects& effects) {
   const std::uint32_t id = message.message_id;
-  if (!started_ && floor_ && (id == *floor_ || distance(*floor_, id) > kHalf)) {
+  if (!started_ && at_or_before(id, floor_)) {
     return Verdict::kDuplicate;
   }
   if (!started_) {
@@ -114,9 +124,10 @@ DataStream::Verdict DataStream::on_message(TimeMs now, AppMessage message, Strea
   std::uint32_t ahead = distance(last_, id);
   if (ahead == 0 || ahead > kHalf) {
     const std::uint32_t behind = distance(id, last_) + 1;
-    const bool before_floor = floor_ && (id == *floor_ || distance(*floor_, id) > kHalf);
+    const bool before_floor = at_or_before(id, floor_);
     if (!probing_ || before_floor || probes_ + behind > kMaxProbes) {
-      return was_given_up(id) ? Verdict::kGivenUp : Verdict::kDuplicate;
+      const bool never_heard = !before_floor && (probing_ || at_or_before(id, unheard_));
+      return was_given_up(id) || never_heard ? Verdict::kGivenUp : Verdict::kDuplicate;
     }
     extend_front(now, id, effects);
     ahead = distance(last_, id);
@@ -172,7 +183,7 @@ void DataStream::release(TimeMs now, StreamEffects& effects) {
     } else if (!front.probe) {
       report_lost(last_, 1, effects);
     }
-    probing_ = probing_ && !front.probe;
+    end_probe(front);
     line_.pop_front();
   }
 }
@@ -182,7 +193,7 @@ void DataStream::on_unavailable(TimeMs now, std::uint32_t id, StreamEffects& eff
   if (!started_ || ahead == 0 || ahead > line_.size() || line_[ahead - 1].message) {
     return;
   }
-  line_[ahead - 1].lost = true;
+  line_[ahead - 1].lost = line_[ahead - 1].answered = true;
   release(now, effects);
 }
 

@@ -64,6 +64,7 @@ class DataStream {
   struct Place {
     std::optional<AppMessage> message;
     bool lost = false;
+    bool answered = false;           // lost, as its sender says
     bool probe = false;              // asked for only to find out where the stream begins
     std::uint32_t tries_left = 0;
     TimeMs deadline = 0;
@@ -76,6 +77,7 @@ class DataStream {
   void begin(TimeMs now, std::uint32_t id, StreamEffects& effects);
   void open_gap(TimeMs now, Place& place, std::uint32_t id, StreamEffects& effects);
   void extend_front(TimeMs now, std::uint32_t id, StreamEffects& effects);
+  void end_probe(const Place& front);
   void skip_to(std::uint32_t last, StreamEffects& effects);
   void release(TimeMs now, StreamEffects& effects);
   void report_lost(std::uint32_t id, std::uint32_t count, StreamEffects& effects);
@@ -92,7 +94,8 @@ class DataStream {
   TimerLine<std::uint32_t> timers_;
   std::deque<std::pair<std::uint32_t, std::uint32_t>> given_up_;  // first id, count
   std::deque<std::uint32_t> directed_;
-  std::optional<std::uint32_t> floor_;  // the last id of an earlier membership
+  std::optional<std::uint32_t> floor_;    // the last id of an earlier membership
+  std::optional<std::uint32_t> unheard_;  // up to here nobody said what was for us
 };
 
 }  // namespace slipway

@@ -61,7 +61,7 @@ class Moderator final : public Session {
   void on_nack(TimeMs now, const SessionMessage& message) override;
   void on_behind(TimeMs) override {}  // nobody is ahead of who makes the epochs
   void on_end() override;
-  [[nodiscard]] bool busy() const override { return task_ || !tasks_.empty(); }
+  [[nodiscard]] bool busy() const override { return task_ || (!offline_ && !tasks_.empty()); }
 
   Call check_change(const char* doing, const FullName& name) const;
   Call enqueue(Task task);

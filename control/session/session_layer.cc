@@ -337,7 +337,7 @@ void SessionLayer::touched(SessionHandle handle) {
   }
   Session& session = *entry.session;
   if (session.facts().is_group() && !session.is_moderator()) {
-    left_.push_back({id, session.moderator().hashed(), session.sender().last_id(), session.facts().mls ? DataReceiver::Memory{} : session.take_memory()});
+    left_.push_back({id, session.moderator().hashed(), session.sender().last_id(), session.take_memory()});
     if (left_.size() > kMaxLeftGroups) {
       left_.pop_front();
     }

@@ -96,6 +96,27 @@ TEST_F(Stream, ProbeFindsWhatWasSentJustBefore) {
   EXPECT_TRUE(effects.lost.empty());  // nothing was lost that concerned us
 }
 
+TEST_F(Stream, WhatCameBeforeAnUnansweredProbeIsNotAcknowledged) {
+  DataStream stream(StreamStart::kProbe, 100, 1);
+  EXPECT_EQ(stream.on_message(0, message(6), effects), Verdict::kTaken);
+  EXPECT_EQ(requests(), Ids{5});
+  stream.advance(100, effects);
+  stream.advance(200, effects);
+  EXPECT_EQ(ready(), Ids{6});
+  EXPECT_EQ(stream.on_message(200, message(5), effects), Verdict::kGivenUp);
+  EXPECT_EQ(stream.on_message(200, message(3), effects), Verdict::kGivenUp);
+  EXPECT_EQ(stream.on_message(200, message(6), effects), Verdict::kDuplicate);
+  EXPECT_TRUE(ready().empty());
+}
+
+TEST_F(Stream, WhatASenderSaysIsNotForUsIsAcknowledged) {
+  DataStream stream(StreamStart::kProbe, 100, 1);
+  stream.on_message(0, message(6), effects);
+  stream.on_unavailable(0, 5, effects);
+  EXPECT_EQ(ready(), Ids{6});
+  EXPECT_EQ(stream.on_message(0, message(5), effects), Verdict::kDuplicate);
+}
+
 TEST_F(Stream, OlderMessageWhileProbingIsTakenInOrder) {
   DataStream stream(StreamStart::kProbe, 100, 2);
   stream.on_message(0, message(9), effects);

@@ -287,6 +287,20 @@ TEST_P(Flows, LostReplyIsRepeatedAndNothingDoneTwice) {
   EXPECT_EQ(b.layer.sessions().size(), 1u);
 }
 
+TEST_P(Flows, ModeratorComesBackAlthoughSomebodyLeftMeanwhile) {
+  const SessionHandle handle = group_of_three();
+  EXPECT_TRUE(a.layer.go_offline(wire.now, handle, 10));
+  wire.pass(1'000);
+  EXPECT_TRUE(b.layer.close(wire.now, b.opened[0], 11));
+  wire.pass(1'000);
+  EXPECT_TRUE(b.succeeded(11));
+  EXPECT_TRUE(a.layer.come_back(wire.now, handle, 12));
+  wire.pass(2'000);
+  EXPECT_TRUE(a.succeeded(12));
+  EXPECT_EQ(a.layer.find(handle)->participants().size(), 2u);
+  EXPECT_EQ(c.layer.find(c.opened[0])->participants().size(), 2u);
+}
+
 TEST_P(Flows, SilentMemberGoesOfflineAndComesBackByItsHeartbeat) {
   const SessionHandle handle = group_of_three();
   wire.lose = [this](const SessionMessage& m) { return m.source == b.name || m.destination == b.name; };
