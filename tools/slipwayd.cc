@@ -9,6 +9,7 @@
 #include <cstdio>
 #include <cstdlib>
 
+#include "edge/transport_memory.h"
 #include "node/config.h"
 #include "node/log.h"
 #include "node/node.h"
@@ -47,6 +48,10 @@ int run(NodeSettings settings, const std::string& path) {
 }  // namespace
 
 int main(int argc, char** argv) {
+  if (!install_openssl_memory()) {  // TLS of upstream's wire is then unbounded: nothing that a node should run with
+    std::fputs("slipwayd: cannot count OpenSSL's memory: a preloaded library uses OpenSSL first; start without it\n", stderr);
+    return static_cast<int>(ExitCode::kFailure);
+  }
   CLI::App app{"slipwayd: a SLIM node that bypasses the kernel"};
   app.footer("Without --config it runs the embedded default: one socket worker, native TCP and UDP on 127.0.0.1:46367, and a\n"
              "Unix socket. Example: slipwayd --config /etc/slipway/slipwayd.yaml --check");

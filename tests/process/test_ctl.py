@@ -227,7 +227,12 @@ def test_a_node_that_dies_and_returns(node):
     subscribers = [node.subscriber("--node", way, f"test/ctl/survivor{i}", "--seconds", "120", "-n", "1") for i, way in enumerate(ways)]
     load = [subprocess.Popen([CTL, "--timeout", "60", "--node", way, "pub", "test/ctl/load", "x", "-n", "1000000", "--rate", "500", "--from", f"test/ctl/loader{i}"],
                              stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, env=node.environment) for i, way in enumerate(ways)]
-    until(lambda: node.json("status")["frames_in"] > 100, "there is traffic")
+    wanted = {f"test/ctl/loader{i}" for i in range(len(load))}
+
+    def all_send():
+        return wanted <= {link["node_id"] for link in node.json("links")["links"] if link["frames_in"] > 10}
+
+    until(all_send, "every publisher sends")
     node.process.send_signal(signal.SIGKILL)
     node.process.wait(PATIENCE)
     assert node.ctl("status").returncode == 3
@@ -237,8 +242,7 @@ def test_a_node_that_dies_and_returns(node):
         assert node.ctl("pub", name, "welcome back").returncode == 0
         out, _ = subscriber.communicate(timeout=PATIENCE)
         assert json.loads(out)["payload"] == "welcome back"
-    wanted = {f"test/ctl/loader{i}" for i in range(len(load))}
-    until(lambda: wanted <= {link["node_id"] for link in node.json("links")["links"] if link["frames_in"] > 10}, "every publisher sends again")
+    until(all_send, "every publisher sends again")
     for process in load:
         assert process.poll() is None
         process.terminate()
