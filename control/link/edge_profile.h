@@ -6,6 +6,7 @@
 #include <optional>
 #include <string>
 
+#include "edge/auth_jwt.h"
 #include "edge/negotiation.h"
 #include "edge/transport_config.h"
 
@@ -17,6 +18,9 @@ struct EdgeProfile {
   NegotiationConfig negotiation;
   std::string link_id;              // of links that we make
   bool tcp = true;
+  // Credentials of links that we make, where they are made for each connection.
+  std::shared_ptr<const JwtSigner> signer;
+  std::string token_file;
 };
 
 struct EdgeState {

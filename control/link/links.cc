@@ -128,6 +128,10 @@ void Links::tick(std::uint64_t now_ms) {
   for (std::uint32_t i = 0; i < targets_.size(); ++i) {
     auto& target = targets_[i];
     if (target.state == LinkTarget::State::kWaiting && now_ms >= target.next_ms) {
+      if (peer_is_linked(target)) {
+        target.next_ms = now_ms + target.backoff_max_ms;
+        continue;
+      }
       target.state = LinkTarget::State::kDialing;
       ++target.attempts;
       sink_.dial(i);

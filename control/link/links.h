@@ -91,6 +91,7 @@ struct LinkTarget {
   std::uint32_t attempts = 0;      // since it was last up
   LinkIndex link = kNoLink;
   std::string last_error;
+  std::string peer_node_id;        // of an upstream peer that was up once: no second link to it is made
 };
 
 struct ClosedLink {
@@ -123,6 +124,7 @@ class Links {
   std::uint32_t add_target(LinkTarget target, std::uint64_t now_ms);   // dials at the next tick
   void remove_target(std::uint32_t target, std::uint64_t now_ms);      // closes its link
   [[nodiscard]] const std::vector<LinkTarget>& targets() const { return targets_; }
+  void set_edge_profile(std::uint32_t target, std::shared_ptr<const EdgeProfile> profile) { targets_[target].edge = std::move(profile); }
   void dial_failed(std::uint32_t target, const std::string& why, std::uint64_t now_ms);
   std::expected<LinkIndex, std::string> dialed_stream(std::uint32_t target, int fd, std::uint16_t owner, std::string transport,
                                                       std::uint64_t now_ms);
@@ -156,6 +158,8 @@ class Links {
   void edge_message(NodeLink& link, std::span<const std::byte> message, std::uint64_t now_ms);
   void edge_step(NodeLink& link, NegotiationStep step, std::uint64_t now_ms);
   void edge_agreed(NodeLink& link, std::vector<std::byte> reply, std::uint64_t now_ms);
+  bool yields_to_twin(NodeLink& link, const std::string& node_id, std::uint64_t now_ms);
+  [[nodiscard]] bool peer_is_linked(const LinkTarget& target);
   void send_edge(const NodeLink& link, std::span<const std::byte> message);
   void watch_edge(NodeLink& link, std::uint64_t now_ms);
   void say_hello(NodeLink& link, std::uint64_t now_ms);

@@ -10,6 +10,8 @@ namespace slipway {
 
 namespace {
 
+constexpr std::uint8_t kPermissionDenied = 7;  // of gRPC
+
 std::string_view text_of(const auto& field) { return {field.data(), strnlen(field.data(), field.size())}; }
 
 }  // namespace
@@ -92,11 +94,52 @@ void Links::edge_step(NodeLink& link, NegotiationStep step, std::uint64_t now_ms
   }
 }
 
+// A second link between two peers would bring every message of a channel twice. If both nodes have dialed, the link
+// of the smaller node id stays; if the same one dialed again, it has lost the older link. Status 7 is upstream's way to
+// say that a peer need not come again. True: the new link goes.
+bool Links::yields_to_twin(NodeLink& link, const std::string& node_id, std::uint64_t now_ms) {
+  NodeLink* twin = nullptr;
+  table_.each([&](NodeLink& other) {
+    if (&other != &link && other.record.state == LinkState::kUp && other.record.link_class == LinkClass::kPeer && other.node_id == node_id) {
+      twin = &other;
+    }
+  });
+  if (twin == nullptr) {
+    return false;
+  }
+  const bool ours_stays = policy_.node_id < node_id;
+  NodeLink& gone = twin->we_dialed != link.we_dialed && twin->we_dialed == ours_stays ? link : *twin;
+  if (gone.edge != nullptr) {
+    gone.edge->close_status = kPermissionDenied;
+    gone.edge->close_text = kEdgeCloseTwin;
+  }
+  drop(gone, fmt::format("nodes {} and {} have another link", policy_.node_id, node_id), &gone == &link ? kRefusalDrainMs : 0, now_ms);
+  return &gone == &link;
+}
+
+bool Links::peer_is_linked(const LinkTarget& target) {
+  bool linked = false;
+  if (!target.peer_node_id.empty()) {
+    table_.each([&](NodeLink& link) {
+      linked |= link.record.state == LinkState::kUp && link.record.link_class == LinkClass::kPeer && link.node_id == target.peer_node_id;
+    });
+  }
+  return linked;
+}
+
 // The key goes to the owner, then the record to all, and the reply, which invites messages, when all have the record.
 void Links::edge_agreed(NodeLink& link, std::vector<std::byte> reply, std::uint64_t now_ms) {
   EdgeState& edge = *link.edge;
   const NegotiatedLink& agreed = link.we_dialed ? edge.initiator->link() : edge.acceptor->link();
   link.node_id = shown(agreed.node_id);
+  if (agreed.link_class == LinkClass::kPeer && !link.node_id.empty()) {
+    if (link.target != kNoTarget) {
+      targets_[link.target].peer_node_id = link.node_id;
+    }
+    if (yields_to_twin(link, link.node_id, now_ms)) {
+      return;
+    }
+  }
   link.version = shown(agreed.version);
   link.record.link_class = agreed.link_class;
   link.record.max_frame_bytes = policy_.max_frame_bytes;

@@ -35,6 +35,8 @@ std::uint8_t bit(LinkClass c) { return static_cast<std::uint8_t>(1u << static_ca
 PeerSync::PeerSync(SubscriptionDatabase& database, LinkTable& links, ControlCounters& counters, Send send, std::uint64_t seed)
     : database_(database), links_(links), counters_(counters), send_(std::move(send)), next_id_(seed) {}
 
+std::uint8_t PeerSync::own_hops() const { return full_mesh_ ? kFullMeshSyncHops : kStandaloneSyncHops; }
+
 std::uint64_t PeerSync::new_id() {
   ++next_id_;
   return next_id_ == 0 ? ++next_id_ : next_id_;  // 0 means that no acknowledgement is wanted
@@ -82,7 +84,7 @@ void PeerSync::set_classes(const Name& name, std::uint8_t classes) {
       const auto id = new_id();
       local_.emplace(name, Local{id, classes});
       ++counters_.names_announced;
-      tell_all(kNoLink, true, name, id, kStandaloneSyncHops);
+      tell_all(kNoLink, true, name, id, own_hops());
     }
     return;
   }
@@ -92,7 +94,7 @@ void PeerSync::set_classes(const Name& name, std::uint8_t classes) {
   }
   const auto id = at->second.id;
   ++counters_.names_withdrawn;
-  tell_all(kNoLink, false, name, id, kStandaloneSyncHops);
+  tell_all(kNoLink, false, name, id, own_hops());
   local_.erase(at);
 }
 
@@ -162,6 +164,9 @@ void PeerSync::announced(LinkIndex from, const Name& name, std::uint64_t id, std
   if (id == 0) {
     return;  // cannot be told apart when it comes round
   }
+  if (full_mesh_) {
+    hop_limit = 0;
+  }
   relayed_.insert_or_assign(RelayKey{name, id}, Relay{from, hop_limit});
   if (hop_limit >= 2) {
     ++counters_.names_relayed;
@@ -201,7 +206,7 @@ bool PeerSync::sync_slice(LinkIndex link, Peer& peer) {
     auto at = peer.local_started ? local_.lower_bound(peer.local_next) : local_.begin();
     peer.local_started = true;
     for (; at != local_.end() && budget != 0; ++at, --budget) {
-      tell(link, peer, true, at->first, at->second.id, kStandaloneSyncHops);
+      tell(link, peer, true, at->first, at->second.id, own_hops());
     }
     if (at != local_.end()) {
       peer.local_next = at->first;

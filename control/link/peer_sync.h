@@ -28,6 +28,8 @@ class PeerSync {
  public:
   using Send = std::function<void(const LinkRecord&, std::span<const std::byte>)>;
   PeerSync(SubscriptionDatabase& database, LinkTable& links, ControlCounters& counters, Send send, std::uint64_t seed);
+  // Each peer is linked with each: what one announces is not passed on. Before the first link is up.
+  void set_full_mesh() { full_mesh_ = true; }
 
   void link_up(const NodeLink& peer);
   void link_lost(LinkIndex peer);      // before its routes are removed
@@ -84,6 +86,7 @@ class PeerSync {
   };
 
   bool build();
+  [[nodiscard]] std::uint8_t own_hops() const;
   void set_classes(const Name& name, std::uint8_t classes);
   std::uint64_t new_id();
   void tell(LinkIndex link, Peer& peer, bool add, const Name& name, std::uint64_t id, std::uint8_t hop_limit);
@@ -95,6 +98,7 @@ class PeerSync {
   LinkTable& links_;
   ControlCounters& counters_;
   Send send_;
+  bool full_mesh_ = false;
   bool active_ = false;              // a peer has been up
   bool built_ = false;               // local_ holds every name of the database
   std::uint32_t build_page_ = 0;

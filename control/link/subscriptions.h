@@ -44,6 +44,7 @@ class Subscriptions {
   void applied(std::uint64_t ticket);
   void not_applied(std::uint64_t ticket, const std::string& worker);
 
+  void set_full_mesh() { peers_.set_full_mesh(); }
   void link_up(const NodeLink& link);
   void peer_ready(const NodeLink& link);   // it can be told what we know
   void link_lost(LinkIndex link);     // ends with SubscriptionSink::forgotten, at once or after some pump()s

@@ -280,6 +280,13 @@ void check_whole(ConfigReader& reader, const NodeSettings& out) {
     const auto at = std::ranges::find(out.workers, WorkerKind::kPoll, &WorkerSettings::kind);
     reader.fail_line(at->line, fmt::format("worker `{}` is of `kind: poll`, but there are no `slipway.ports` to poll", at->name));
   }
+  if (out.node_id.empty()) {
+    for (const auto& client : out.edge_clients) {
+      if (!client.peer_node_id.empty()) {
+        reader.fail_line(client.line, "`peers` need a `node_id` of this node: which of two nodes connects goes by it");
+      }
+    }
+  }
   const bool sockets = !out.listen.empty() || !out.edge_servers.empty() || !out.edge_clients.empty() || std::ranges::any_of(out.connect, [](const auto& c) { return c.port.empty(); });
   if (sockets && !has(WorkerKind::kSocket)) {
     const int line = !out.listen.empty()         ? out.listen.front().line
@@ -342,6 +349,7 @@ std::expected<NodeSettings, std::string> parse_config(std::string_view yaml, std
     out.node_id = random_node_id();
     out.node_id_random = true;
   }
+  settle_peers(out);
   out.ignored = std::move(reader.ignored);
   return out;
 }

@@ -5,6 +5,7 @@
 #include <algorithm>
 
 #include "node/config.h"
+#include "node/config_edge.h"
 
 namespace slipway {
 
@@ -59,22 +60,6 @@ void read_tls(YamlSection section, bool server, EdgeSettings& out) {
   }
   if (out.websocket) {
     tls.alpn = "http/1.1";
-  }
-}
-
-void read_auth(YamlSection section, EdgeSettings& out) {
-  const auto type = section.text("type", "none");
-  if (type == "none") {
-    return;
-  }
-  if (type != "basic") {
-    section.fail("type", fmt::format("`{}` is not served by this build: write none or basic", type));
-    return;
-  }
-  out.user = section.text("username", "");
-  out.password = section.text("password", "");
-  if (out.user.empty() || out.password.empty()) {
-    section.reader().fail_line(section.line(), "`username` and `password` are needed for `type: basic`");
   }
 }
 
@@ -150,7 +135,7 @@ void read_server(YamlSection entry, NodeSettings& out) {
   server.line = entry.line();
   read_endpoint(entry, true, server);
   read_tls(entry.section("tls"), true, server);
-  read_auth(entry.section("auth"), server);
+  read_edge_auth(entry, true, server.auth);
   auto keepalive = entry.section("keepalive");
   server.keepalive_time_ms = keepalive.duration_ms("time", kMaxDurationMs, kEdgeKeepaliveMs);
   server.keepalive_timeout_ms = keepalive.duration_ms("timeout", kMaxDurationMs, kEdgeKeepaliveTimeoutMs);
@@ -179,7 +164,7 @@ void read_backoff(YamlSection section, EdgeClientSettings& client) {
   }
 }
 
-void read_client(YamlSection entry, NodeSettings& out) {
+EdgeClientSettings client_of(YamlSection& entry) {
   EdgeClientSettings client;
   client.line = entry.line();
   read_endpoint(entry, false, client);
@@ -187,7 +172,7 @@ void read_client(YamlSection entry, NodeSettings& out) {
   if (client.endpoint.starts_with("http://") || client.endpoint.starts_with("ws://") || client.address.kind == SocketKind::kUnix) {
     client.secure = false;
   }
-  read_auth(entry.section("auth"), client);
+  read_edge_auth(entry, false, client.auth);
   constexpr LinkClass kClasses[] = {LinkClass::kEdge, LinkClass::kRemote, LinkClass::kPeer};
   client.link_class = kClasses[entry.choice("connection_type", {"edge", "remote", "peer"}, 0)];
   client.link_id = entry.text("link_id", "");
@@ -208,8 +193,9 @@ void read_client(YamlSection entry, NodeSettings& out) {
     client.keepalive_timeout_ms = keepalive.duration_ms("timeout", kMaxDurationMs, 10'000);
   }
   read_backoff(entry.section("backoff"), client);
+  read_proxy(entry, client);
   client.strict_mac = entry.boolean("require_header_mac", true);
-  out.edge_clients.push_back(std::move(client));
+  return client;
 }
 
 template <class Read, class Entries>
@@ -226,23 +212,68 @@ void read_entries(YamlSection& dataplane, std::string_view key, Read read, Entri
   });
 }
 
+// Replicas of one deployment, each linked with each. Which of them this node dials is known once its own id is.
+void read_peers(YamlSection peers, NodeSettings& out) {
+  (void)peers.choice("topology", {"full_mesh"}, 0);
+  if (!peers.has("discovery")) {
+    return;
+  }
+  if (const auto type = word_of(peers, "discovery", "type"); type != "static") {
+    peers.fail("discovery", fmt::format("`type: {}` is not served by this build: write `type: static` and list the nodes in `peers`", type));
+    return;
+  }
+  auto discovery = peers.section("discovery");
+  (void)discovery.text("type", "static");
+  out.full_mesh = true;
+  read_entries(discovery, "peers", [&](YamlSection entry) {
+    auto client = client_of(entry);
+    client.link_class = LinkClass::kPeer;
+    client.peer_node_id = entry.text("node_id", "");
+    if (client.peer_node_id.empty()) {
+      entry.reader().fail_line(entry.line(), "`node_id` is missing: what the other node calls itself");
+    }
+    out.edge_clients.push_back(std::move(client));
+  }, out.edge_clients);
+}
+
 void read_service(YamlSection service, NodeSettings& out) {
   out.node_id = service.text("node_id", out.node_id);
   out.deployment = service.text("domain_name", out.deployment);
   auto dataplane = service.section("dataplane");
   read_entries(dataplane, "servers", [&](YamlSection entry) { read_server(std::move(entry), out); }, out.edge_servers);
-  read_entries(dataplane, "clients", [&](YamlSection entry) { read_client(std::move(entry), out); }, out.edge_clients);
+  read_entries(dataplane, "clients", [&](YamlSection entry) { out.edge_clients.push_back(client_of(entry)); }, out.edge_clients);
   refuse_list(dataplane, "outbound_clients", "links that a controller assigns are not served by this build: remove the entries, and list the nodes in `clients`");
   out.enforce_pqc = dataplane.boolean("enforce_pqc", false);
   auto controller = service.section("controller");
   refuse_list(controller, "servers", "upstream's control API is not served by this build: remove the entries, and use slipwayctl");
   refuse_list(controller, "clients", "this node registers with no controller: remove the entries, and use slipwayctl or `slipway.routes`");
   refuse_list(controller, "outbound_clients", "this node registers with no controller: remove the entries");
-  auto peers = service.section("peers");
-  refuse_list(peers, "discovery", "peers are not discovered by this build: list them in `dataplane.clients` with `connection_type: peer`");
+  read_peers(service.section("peers"), out);
 }
 
 }  // namespace
+
+std::string word_of(const YamlSection& section, std::string_view key, std::string_view word) {
+  const auto inner = section.raw(key);
+  if (inner.IsDefined() && inner.IsMap()) {
+    for (const auto& entry : inner) {
+      if (entry.first.IsScalar() && entry.first.Scalar() == word && entry.second.IsScalar()) {
+        return entry.second.Scalar();
+      }
+    }
+  }
+  return {};
+}
+
+// The node with the smaller id dials, under a name that both know (upstream-node 5.6).
+void settle_peers(NodeSettings& out) {
+  std::erase_if(out.edge_clients, [&](const auto& client) { return !client.peer_node_id.empty() && client.peer_node_id <= out.node_id; });
+  for (auto& client : out.edge_clients) {
+    if (!client.peer_node_id.empty()) {
+      client.link_id = fmt::format("{}:{}", out.node_id, client.peer_node_id);
+    }
+  }
+}
 
 void read_services(ConfigReader& reader, const YAML::Node& services, NodeSettings& out) {
   if (!services.IsDefined() || services.IsNull()) {

@@ -8,6 +8,9 @@
 
 namespace slipway {
 
+// Once the node's own id is known: which of `peers` this node connects to.
+void settle_peers(NodeSettings& out);
+
 void read_services(ConfigReader& reader, const YAML::Node& services, NodeSettings& out);
 
 }  // namespace slipway

@@ -21,6 +21,8 @@ std::string runtime_directory() {
                                                     : fmt::format("/tmp/slipway-{}", geteuid());
 }
 
+constexpr std::string_view kAuthTexts[] = {"", ", basic authentication", ", JWT", ", JWT from a file"};
+static_assert(std::size(kAuthTexts) == static_cast<std::size_t>(EdgeAuthSettings::Kind::kStaticJwt) + 1);
 constexpr std::string_view kIdleNames[] = {"spins", "pauses", "waits for interrupts"};
 
 std::string_view class_name(LinkClass link_class) {
@@ -78,10 +80,11 @@ std::string describe_settings(const NodeSettings& settings) {
   }
   for (const auto& server : settings.edge_servers) {
     line("serves upstream's applications and nodes on {}{}{}{}", server.endpoint, server.secure ? ", TLS" : ", no TLS",
-         server.tls.ca.given() ? ", client certificates" : "", server.user.empty() ? "" : ", basic authentication");
+         server.tls.ca.given() ? ", client certificates" : "", kAuthTexts[static_cast<std::size_t>(server.auth.kind)]);
   }
   for (const auto& client : settings.edge_clients) {
-    line("connects to upstream's node {} as {}{}", client.endpoint, class_name(client.link_class), client.secure ? ", TLS" : ", no TLS");
+    line("connects to upstream's node {} as {}{}{}{}", client.endpoint, class_name(client.link_class), client.secure ? ", TLS" : ", no TLS",
+         kAuthTexts[static_cast<std::size_t>(client.auth.kind)], client.proxy ? ", through the proxy " + client.proxy->text() : "");
   }
   for (const auto& connect : settings.connect) {
     line("connects to {} as {}{} (`{}`)", connect.address.text(), class_name(connect.link_class),

@@ -28,6 +28,40 @@ NegotiationConfig negotiation_of(const EdgeSettings& edge, const NodeSettings& n
   return out;
 }
 
+// Credentials that do not change are part of the request; others are made for each connection (with_credentials).
+std::expected<void, std::string> add_credentials(const EdgeClientSettings& client, TransportConfig& config, EdgeProfile& profile) {
+  using Kind = EdgeAuthSettings::Kind;
+  const auto& auth = client.auth;
+  if (auth.kind == Kind::kBasic) {
+    config.headers.push_back({"authorization", basic_authorization(auth.user, auth.password)});
+  } else if (auth.kind == Kind::kJwt) {
+    auto keys = load_auth_keys(auth.key, true);
+    if (!keys) {
+      return std::unexpected(fmt::format("{}: {}", client.endpoint, keys.error()));
+    }
+    profile.signer = std::make_shared<const JwtSigner>(std::move(keys->front()), auth.claims);
+  } else if (auth.kind == Kind::kStaticJwt) {
+    profile.token_file = auth.token_file;
+  }
+  return {};
+}
+
+std::expected<std::shared_ptr<const AuthGuard>, std::string> guard_of(const EdgeServerSettings& server) {
+  using Kind = EdgeAuthSettings::Kind;
+  const auto& auth = server.auth;
+  if (auth.kind == Kind::kBasic) {
+    return std::make_shared<BasicGuard>(auth.user, auth.password);
+  }
+  if (auth.kind != Kind::kJwt) {
+    return std::shared_ptr<const AuthGuard>{};
+  }
+  auto keys = load_auth_keys(auth.key, false);
+  if (!keys) {
+    return std::unexpected(fmt::format("{}: {}", server.endpoint, keys.error()));
+  }
+  return std::make_shared<JwtGuard>(std::move(*keys), auth.rules);
+}
+
 std::expected<std::shared_ptr<const TlsContext>, std::string> tls_of(const EdgeSettings& edge) {
   if (!edge.secure) {
     return std::shared_ptr<const TlsContext>{};
@@ -39,7 +73,7 @@ std::expected<std::shared_ptr<const TlsContext>, std::string> tls_of(const EdgeS
   return *context;
 }
 
-std::shared_ptr<const EdgeProfile> profile_of(const EdgeSettings& edge, TransportConfig config, NegotiationConfig negotiation, std::string link_id) {
+std::shared_ptr<EdgeProfile> profile_of(const EdgeSettings& edge, TransportConfig config, NegotiationConfig negotiation, std::string link_id) {
   config.protocol = edge.websocket ? TransportProtocol::kWebSocket : TransportProtocol::kGrpc;
   config.path = edge.websocket ? edge.path : kOpenChannelPath;
   config.max_message_bytes = edge.websocket ? kMaxFrameBytes : kMaxGrpcMessageBytes;
@@ -63,9 +97,11 @@ std::expected<std::shared_ptr<const EdgeProfile>, std::string> make_edge_profile
   }
   TransportConfig config;
   config.tls = *tls;
-  if (!server.user.empty()) {
-    config.guard = std::make_shared<BasicGuard>(server.user, server.password);
+  auto guard = guard_of(server);
+  if (!guard) {
+    return std::unexpected(guard.error());
   }
+  config.guard = std::move(*guard);
   config.max_frame_bytes = server.max_frame_bytes;
   config.max_header_bytes = server.max_header_bytes;
   config.max_age_ms = server.max_age_ms;
@@ -94,10 +130,34 @@ std::expected<std::shared_ptr<const EdgeProfile>, std::string> make_edge_profile
   for (const auto& [name, value] : client.headers) {
     config.headers.push_back({name, value});
   }
-  if (!client.user.empty()) {
-    config.headers.push_back({"authorization", basic_authorization(client.user, client.password)});
+  if (client.proxy) {
+    auto tunnel = client.tunnel;
+    tunnel.target = host;
+    config.proxy = std::make_shared<const ProxyTunnel>(std::move(tunnel));
   }
-  return profile_of(client, std::move(config), negotiation_of(client, node), client.link_id.empty() ? random_link_id() : client.link_id);
+  EdgeProfile credentials;
+  if (auto added = add_credentials(client, config, credentials); !added) {
+    return std::unexpected(added.error());
+  }
+  auto out = profile_of(client, std::move(config), negotiation_of(client, node), client.link_id.empty() ? random_link_id() : client.link_id);
+  out->signer = std::move(credentials.signer);
+  out->token_file = std::move(credentials.token_file);
+  return out;
+}
+
+std::expected<std::shared_ptr<const EdgeProfile>, std::string> with_credentials(const std::shared_ptr<const EdgeProfile>& profile, std::int64_t unix_s) {
+  if (profile->signer == nullptr && profile->token_file.empty()) {
+    return profile;
+  }
+  auto credentials = profile->signer ? profile->signer->authorization(unix_s) : static_token_authorization(profile->token_file);
+  if (!credentials) {
+    return std::unexpected(credentials.error());
+  }
+  auto config = std::make_shared<TransportConfig>(*profile->transport);
+  config->headers.push_back({"authorization", std::move(*credentials)});
+  auto out = std::make_shared<EdgeProfile>(*profile);
+  out->transport = std::move(config);
+  return out;
 }
 
 }  // namespace slipway

@@ -14,4 +14,7 @@ namespace slipway {
 std::expected<std::shared_ptr<const EdgeProfile>, std::string> make_edge_profile(const EdgeServerSettings& server, const NodeSettings& node);
 std::expected<std::shared_ptr<const EdgeProfile>, std::string> make_edge_profile(const EdgeClientSettings& client, const NodeSettings& node);
 
+// The profile for one connection that is made at this time: with a fresh token where `auth` makes or reads one.
+std::expected<std::shared_ptr<const EdgeProfile>, std::string> with_credentials(const std::shared_ptr<const EdgeProfile>& profile, std::int64_t unix_s);
+
 }  // namespace slipway

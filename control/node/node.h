@@ -70,6 +70,7 @@ class Node : private LinkSink, private SubscriptionSink, private ApiBackend {
   struct Dialer {
     ConnectSettings settings;
     std::optional<EdgeClientSettings> edge;         // to an upstream node; settings then has its name and address
+    std::shared_ptr<const EdgeProfile> profile;     //   and this is how it is spoken to, but for credentials
     std::uint32_t target = 0;
     int fd = -1;                     // a stream that is being connected
     TimerId deadline = TimerId::kNone;

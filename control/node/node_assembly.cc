@@ -146,6 +146,7 @@ std::expected<void, StartFault> Node::make_workers() {
   WorkerGroupConfig group;
   group.anycast_order = settings_.anycast_upstream ? AnycastOrder::kUpstream : AnycastOrder::kNearest;
   group.anycast_policy = settings_.anycast_least_loaded ? AnycastPolicy::kLeastLoaded : AnycastPolicy::kRoundRobin;
+  group.peers_full_mesh = settings_.full_mesh;
   group.node_budget_bytes = settings_.limits.node_bytes;
   group.control = doorbell_.get();
   std::size_t poll_index = 0;
@@ -183,6 +184,9 @@ std::expected<void, StartFault> Node::make_workers() {
   fleet_ = std::make_unique<Fleet>(*workers_, counters_);
   database_->set_post([this](const RouteUpdate& update) { fleet_->route(update); });
   subscriptions_.reset(new Subscriptions(*database_, links_->table(), counters_, *this, random64()));
+  if (settings_.full_mesh) {
+    subscriptions_->set_full_mesh();
+  }
   fleet_->on_applied = [this](std::uint64_t done) { subscriptions_->applied(done); };
   fleet_->on_late = [this](std::uint64_t late, const std::string& worker) { subscriptions_->not_applied(late, worker); };
   return {};

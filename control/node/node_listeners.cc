@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cerrno>
 #include <cstring>
+#include <ctime>
 
 #include "control_bounds.h"
 #include "node/edge_profiles.h"
@@ -174,12 +175,13 @@ std::expected<void, std::string> Node::add_edge_dialer(const EdgeClientSettings&
   auto dialer = std::make_unique<Dialer>();
   dialer->edge = client;
   dialer->settings.name = client.endpoint;
-  dialer->settings.address = client.address;
+  dialer->settings.address = client.proxy.value_or(client.address);
   dialer->settings.link_class = client.link_class;
   LinkTarget target;
   target.name = client.endpoint;
   target.address = client.endpoint;
   target.link_class = client.link_class;
+  dialer->profile = *profile;
   target.edge = std::move(*profile);
   target.backoff_first_ms = client.backoff_first_ms;
   target.backoff_max_ms = client.backoff_max_ms;
@@ -268,6 +270,15 @@ void Node::dial_stream(Dialer& dialer) {
     const int connected = std::exchange(dialer.fd, -1);
     loop_->unwatch(connected);
     dial_ended(dialer);
+    if (dialer.profile != nullptr) {
+      auto profile = with_credentials(dialer.profile, std::time(nullptr));
+      if (!profile) {
+        ::close(connected);
+        links_->dial_failed(dialer.target, profile.error(), now_ms());
+        return;
+      }
+      links_->set_edge_profile(dialer.target, std::move(*profile));
+    }
     const bool tcp = dialer.at.kind == SocketKind::kTcp;
     const std::string transport = dialer.edge ? edge_transport_name(*dialer.edge) : tcp ? "tcp" : "unix";
     if (links_->dialed_stream(dialer.target, connected, worker_for(dialer.settings.worker), transport, now_ms())) {

@@ -281,6 +281,9 @@ std::expected<ExplainRow, ApiFault> Node::explain(const TextName& name, std::uin
   query.order = settings_.anycast_upstream ? AnycastOrder::kUpstream : AnycastOrder::kNearest;
   query.policy = settings_.anycast_least_loaded ? AnycastPolicy::kLeastLoaded : AnycastPolicy::kRoundRobin;
   query.hop_limit = static_cast<std::uint8_t>(hop_limit);
+  if (const auto* in = from == kNoLink ? nullptr : links_->table().find(from); settings_.full_mesh && in != nullptr && in->record.link_class == LinkClass::kPeer) {
+    query.classes = kAllButPeer;
+  }
   const auto found = database_->explain(query);
   ExplainRow row{name.text(), from, found.total, {}, found.anycast, found.multicast, found.drop};
   for (const auto& match : found.matches) {

@@ -8,7 +8,9 @@
 #include <vector>
 
 #include "base/link.h"
+#include "edge/auth_jwt.h"
 #include "edge/tls_context.h"
+#include "edge/transport_config.h"
 #include "frame/name.h"
 #include "port/ip_address.h"
 #include "worker/worker.h"
@@ -66,6 +68,18 @@ struct ConnectSettings {
   }
 };
 
+// `auth`: what a server asks of who connects, or what a client has to show.
+struct EdgeAuthSettings {
+  enum class Kind : std::uint8_t { kNone, kBasic, kJwt, kStaticJwt };
+  Kind kind = Kind::kNone;
+  std::string user;           // kBasic
+  std::string password;
+  AuthKeySource key;          // kJwt
+  JwtRules rules;             //   of a server
+  JwtClaims claims;           //   of a client
+  std::string token_file;     // kStaticJwt, clients only
+};
+
 // What the entries of upstream's `servers` and `clients` have in common.
 struct EdgeSettings {
   std::string endpoint;       // as written
@@ -74,8 +88,7 @@ struct EdgeSettings {
   std::string path = "/";     // of a WebSocket
   bool secure = false;
   TlsOptions tls;
-  std::string user;           // `auth: basic`; empty: none
-  std::string password;
+  EdgeAuthSettings auth;
   bool strict_mac = true;     // `require_header_mac`
   std::uint64_t keepalive_time_ms = 0;
   std::uint64_t keepalive_timeout_ms = 0;
@@ -92,6 +105,9 @@ struct EdgeServerSettings : EdgeSettings {
 struct EdgeClientSettings : EdgeSettings {
   LinkClass link_class = LinkClass::kEdge;
   std::string link_id;        // empty: chosen at start
+  std::string peer_node_id;   // of an entry of `peers`: what the other node calls itself; empty: an entry of `clients`
+  std::optional<SocketAddress> proxy;  // the connection is made to this HTTP proxy, and by a tunnel to `address`
+  ProxyTunnel tunnel;         //   what is asked of it; the target is filled in when the profile is made
   std::string server_name;
   std::string origin;
   std::vector<std::pair<std::string, std::string>> headers;
@@ -153,6 +169,7 @@ struct NodeSettings {
   std::vector<EdgeServerSettings> edge_servers;   // upstream's `dataplane.servers`
   std::vector<EdgeClientSettings> edge_clients;   // upstream's `dataplane.clients`
   bool enforce_pqc = false;
+  bool full_mesh = false;            // upstream's `peers`: each peer has a link to each other, so nothing is passed on between them
   std::vector<PortSettings> ports;
   LimitSettings limits;
   bool anycast_upstream = false;     // false: nearest class first

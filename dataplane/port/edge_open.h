@@ -29,8 +29,10 @@ inline constexpr auto kEdgeCloseTexts = std::to_array<std::string_view>({
     "",
     "self-connection rejected: same node_id",
     "deployment_name mismatch",
+    "the two nodes have another link",
 });
 inline constexpr std::uint8_t kEdgeCloseSelf = 1;
 inline constexpr std::uint8_t kEdgeCloseDeployment = 2;
+inline constexpr std::uint8_t kEdgeCloseTwin = 3;
 
 }  // namespace slipway

@@ -163,7 +163,7 @@ services:
   EXPECT_FALSE(s.edge_servers[0].strict_mac);
   EXPECT_EQ(s.edge_servers[0].keepalive_time_ms, 30'000u);
   EXPECT_EQ(s.edge_servers[0].keepalive_timeout_ms, 20'000u);
-  EXPECT_EQ(s.edge_servers[0].user, "u");
+  EXPECT_EQ(s.edge_servers[0].auth.user, "u");
   EXPECT_TRUE(s.edge_servers[1].websocket && s.edge_servers[1].secure);
   EXPECT_EQ(s.edge_servers[1].path, "/slim");
   EXPECT_EQ(s.edge_servers[1].tls.certificate.file, "/c.pem");
@@ -258,7 +258,7 @@ TEST(Config, FaultsNameLineAndRemedy) {
       {"services:\n  slim/0:\n    dataplane:\n      servers:\n        - {endpoint: 'http://0.0.0.0:1', tls: {insecure: true}}\n", "test.yaml:5: `services.*.dataplane.servers[].endpoint`"},
       {"services:\n  slim/0:\n    dataplane:\n      servers:\n        - {endpoint: 'a.example:1', tls: {insecure: true}}\n", "test.yaml:5"},
       {"services:\n  slim/0:\n    dataplane:\n      servers:\n        - {endpoint: 'ws://0.0.0.0:1/x'}\n", "`ws://` has no TLS"},
-      {"services:\n  slim/0:\n    dataplane:\n      servers:\n        - {endpoint: 0.0.0.0:1, tls: {insecure: true}, auth: {type: jwt}}\n", "test.yaml:5: `services.*.dataplane.servers[].auth.type`: `jwt` is not served"},
+      {"services:\n  slim/0:\n    dataplane:\n      servers:\n        - {endpoint: 0.0.0.0:1, tls: {insecure: true}, auth: {type: oidc, issuer_url: x}}\n", "test.yaml:5: `services.*.dataplane.servers[].auth`: `type: oidc` is not served"},
       {"services:\n  slim/0:\n    controller:\n      servers: [{endpoint: 0.0.0.0:46358}]\n", "test.yaml:4: `services.*.controller.servers`: upstream's control API is not served"},
       {"services:\n  slim/0:\n    peers:\n      discovery: {type: kubernetes}\n", "test.yaml:4: `services.*.peers.discovery`"},
       {"slipway:\n  node_id: ${env:SLIPWAY_NO_SUCH_VARIABLE}\n", "no variable SLIPWAY_NO_SUCH_VARIABLE"},

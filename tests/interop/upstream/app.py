@@ -4,13 +4,19 @@
   app.py listen NAME ENDPOINT            waits for one session, answers each message with its echo, until it is told "bye"
   app.py talk NAME ENDPOINT PEER ...     a session with PEER: says what there is to say, checks the echoes
   app.py moderate NAME ENDPOINT MEMBER…  a group of these members; each message must come back from each of them
+  app.py serve NAME ENDPOINT             answers every session, until its input ends
+  app.py attempt NAME FILE PEER          for each entry of FILE, {name: client configuration}: a connection of its own and a
+                                         talk with PEER; says for each what came of it
 
-Options: --mls, --messages N, --bytes N, --best-effort. Prints one line of JSON at its end.
+ENDPOINT may be a whole client configuration as JSON. Options: --mls, --messages N, --bytes N, --best-effort, --pause SECONDS
+(between messages), --route (set a route to the peer, as applications of 2.x must). Prints one line of JSON at its end.
 """
 import argparse
 import asyncio
 import datetime
 import json
+import os
+import sys
 import time
 
 import slim_bindings
@@ -31,14 +37,24 @@ def session_config(options, kind):
                                        mls_settings=mls if options.mls else None)
 
 
+def client_config(text):
+    return slim_bindings.new_config_from_json(text) if text.startswith("{") else slim_bindings.new_insecure_client_config(text)
+
+
+async def join(options, service, config):
+    link = await service.connect_async(client_config(config))
+    app = service.create_app_with_secret(name_of(options.name), SECRET)
+    await app.subscribe_async(app.name(), link)
+    if options.route:
+        for other in options.others:
+            await app.set_route_async(name_of(other), link)
+    return app
+
+
 async def start(options):
     slim_bindings.initialize_with_defaults()
     slim_bindings.uniffi_set_event_loop(asyncio.get_running_loop())
-    service = slim_bindings.get_global_service()
-    link = await service.connect_async(slim_bindings.new_insecure_client_config(options.endpoint))
-    app = service.create_app_with_secret(name_of(options.name), SECRET)
-    await app.subscribe_async(app.name(), link)
-    return app
+    return await join(options, slim_bindings.get_global_service(), options.endpoint)
 
 
 async def listen(options):
@@ -68,6 +84,8 @@ async def exchange(options, session, members):
             message = await session.get_message_async(PATIENCE)
             assert message.payload == b"echo " + said, f"message {i}: {message.payload[:40]!r}"
         times.append(time.perf_counter() - begun)
+        if options.pause:
+            await asyncio.sleep(options.pause)
     handle = await session.publish_async(b"bye", None, None)
     if not options.best_effort:
         await handle.wait_async()
@@ -75,13 +93,57 @@ async def exchange(options, session, members):
     return {"messages": len(times), "round_trip_p50_ms": round(times[len(times) // 2] * 1e3, 3)}
 
 
-async def talk(options):
-    app = await start(options)
+async def converse(options, app):
     opened = await app.create_session_async(session_config(options, slim_bindings.SessionType.POINT_TO_POINT), name_of(options.others[0]))
     await opened.completion.wait_async()
     result = await exchange(options, opened.session, 1)
     await asyncio.sleep(0.5)  # for the last acknowledgement
     return result
+
+
+async def talk(options):
+    return await converse(options, await start(options))
+
+
+async def answer_session(session, answered):
+    while True:
+        message = await session.get_message_async(PATIENCE)
+        if message.payload == b"bye":
+            return
+        await session.publish_async(b"echo " + message.payload, None, None)
+        answered[0] += 1
+
+
+async def serve(options):
+    app = await start(options)
+    print("ready", flush=True)
+    answered = [0]
+    ended = asyncio.get_running_loop().run_in_executor(None, sys.stdin.read)
+    sessions = set()
+    waiting = None
+    while not ended.done():
+        waiting = waiting or asyncio.ensure_future(app.listen_for_session_async(PATIENCE))
+        await asyncio.wait([waiting, ended], return_when=asyncio.FIRST_COMPLETED)
+        if waiting.done():
+            sessions.add(asyncio.ensure_future(answer_session(waiting.result(), answered)))
+            waiting = None
+    return {"answered": answered[0]}
+
+
+async def attempt(options):
+    slim_bindings.initialize_with_defaults()
+    slim_bindings.uniffi_set_event_loop(asyncio.get_running_loop())
+    results = {}
+    with open(options.endpoint) as file:
+        for number, (name, config) in enumerate(json.load(file).items()):
+            service = slim_bindings.create_service(f"way-{number}")
+            options.name = f"org/ns/client-{number}"
+            try:
+                results[name] = await converse(options, await join(options, service, json.dumps(config)))
+            except Exception as fault:  # whatever the bindings throw: the test looks at what it says
+                results[name] = {"error": str(fault)}
+            await service.shutdown_async()
+    return results
 
 
 async def moderate(options):
@@ -96,9 +158,12 @@ async def moderate(options):
     return result
 
 
+ROLES = {"listen": listen, "talk": talk, "moderate": moderate, "serve": serve, "attempt": attempt}
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("role", choices=["listen", "talk", "moderate"])
+    parser.add_argument("role", choices=ROLES)
     parser.add_argument("name")
     parser.add_argument("endpoint")
     parser.add_argument("others", nargs="*")
@@ -106,8 +171,11 @@ def main():
     parser.add_argument("--best-effort", action="store_true")
     parser.add_argument("--messages", type=int, default=50)
     parser.add_argument("--bytes", type=int, default=0)
+    parser.add_argument("--pause", type=float, default=0)
+    parser.add_argument("--route", action="store_true")
     options = parser.parse_args()
-    print(json.dumps(asyncio.run({"listen": listen, "talk": talk, "moderate": moderate}[options.role](options))), flush=True)
+    print(json.dumps(asyncio.run(ROLES[options.role](options))), flush=True)
+    os._exit(0)  # threads of the bindings may still wait for something
 
 
 main()

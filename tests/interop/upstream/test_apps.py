@@ -1,91 +1,7 @@
 """Unmodified applications of upstream's Python bindings, as processes of their own, through this node."""
-import json
-import os
-import subprocess
-import sys
-import venv
-from pathlib import Path
-
 import pytest
 
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent.parent / "process"))
-from nodes import BUILD, PATIENCE, Node, free_port, until  # noqa: E402
-
-APP = Path(__file__).resolve().parent / "app.py"
-PACKAGE = "slim-bindings==3.3.8"
-INSTALL_SECONDS = 240
-RUN_SECONDS = 120
-
-
-@pytest.fixture(scope="session")
-def python():
-    """A Python with upstream's bindings, in the build folder; made once."""
-    folder = BUILD.resolve() / "interop" / "slim-bindings"
-    program = folder / "bin/python"
-    if not (folder / "installed").exists():
-        venv.create(folder, with_pip=True, clear=True)
-        installed = subprocess.run([folder / "bin/pip", "install", "--quiet", "--disable-pip-version-check", PACKAGE], capture_output=True,
-                                   text=True, timeout=INSTALL_SECONDS)
-        if installed.returncode != 0:
-            pytest.skip(f"{PACKAGE} cannot be installed: {installed.stderr.strip().splitlines()[-1:]}")
-        (folder / "installed").touch()
-    return program
-
-
-def edge_section(port, clients=""):
-    return (f"services:\n  slim/0:\n    dataplane:\n      servers:\n        - endpoint: 127.0.0.1:{port}\n"
-            f"          tls: {{insecure: true}}\n{clients}")
-
-
-class EdgeNode(Node):
-    def __init__(self, folder, name="node", clients="", **options):
-        self.edge_port = free_port()
-        super().__init__(folder, name=name, extra=edge_section(self.edge_port, clients), **options)
-
-    @property
-    def edge(self):
-        return f"http://127.0.0.1:{self.edge_port}"
-
-
-class App:
-    def __init__(self, python, folder, role, name, node, *others, **options):
-        self.log = open(Path(folder) / f"{name.split('/')[-1]}.log", "w+")
-        words = [f"--{key.replace('_', '-')}" if value is True else f"--{key}={value}" for key, value in options.items() if value]
-        self.process = subprocess.Popen([python, APP, role, name, node.edge, *others, *words], stdout=subprocess.PIPE, stderr=self.log, text=True)
-        self.name = name
-
-    def ready(self):
-        for line in self.process.stdout:  # the bindings log there too
-            if line.strip() == "ready":
-                return self
-        raise AssertionError(f"{self.name} did not start\n{self.tail()}")
-
-    def result(self):
-        try:
-            out, _ = self.process.communicate(timeout=RUN_SECONDS)
-        except subprocess.TimeoutExpired:
-            self.process.kill()
-            raise AssertionError(f"{self.name} does not end\n{self.tail()}")
-        assert self.process.returncode == 0, self.tail()
-        return json.loads(out.strip().splitlines()[-1])
-
-    def tail(self):
-        self.log.seek(0)
-        return "".join(self.log.readlines()[-30:])
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *_):
-        self.process.kill()
-        self.process.wait()
-
-
-@pytest.fixture
-def node(tmp_path):
-    node = EdgeNode(tmp_path)
-    yield node
-    node.stop()
+from parts import App, EdgeNode, client_entry, until
 
 
 @pytest.mark.parametrize("mls", [True, False], ids=["mls", "plain"])
@@ -125,7 +41,7 @@ def test_a_group_of_three(python, tmp_path, node, mls):
 def test_across_two_nodes(python, tmp_path):
     far = EdgeNode(tmp_path, name="far")
     near = EdgeNode(tmp_path, name="near",
-                    clients=f"      clients:\n        - endpoint: {far.edge}\n          tls: {{insecure: true}}\n          connection_type: peer\n")
+                    clients=client_entry(far.edge, "peer"))
     try:
         until(lambda: near.links(), "the nodes are linked")
         with App(python, tmp_path, "listen", "org/ns/bob", far, mls=True).ready() as bob:

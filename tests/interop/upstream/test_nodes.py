@@ -1,0 +1,151 @@
+"""Our node beside upstream's: linked as peers and as remotes, whoever dials, and after either was gone."""
+import json
+import time
+
+import pytest
+
+import parts
+from parts import App, EdgeNode, UpstreamNode, client_entry, free_port, until
+
+OURS = "a-ours"      # of two nodes the one with the smaller id dials where `peers` lists both
+THEIRS = "m-theirs"
+
+
+def peers_section(*nodes):
+    lines = "".join(f"          - node_id: {name}\n            endpoint: http://127.0.0.1:{port}\n            tls: {{insecure: true}}\n"
+                    "            backoff: {type: fixed_interval, interval: 200ms}\n" for name, port in nodes)
+    return f"    peers:\n      topology: full_mesh\n      discovery:\n        type: static\n        peers:\n{lines}"
+
+
+class Pair:
+    """One of ours and one of theirs, linked in one of the ways that a file can say."""
+
+    def __init__(self, python, folder, way):
+        ours_port, theirs_port = free_port(), free_port()
+        at = {"ours": f"http://127.0.0.1:{ours_port}", "theirs": f"http://127.0.0.1:{theirs_port}"}
+        ours, theirs = {}, {}
+        name = OURS
+        if way == "ours-dials":
+            ours["clients"] = client_entry(at["theirs"], "peer")
+        elif way == "theirs-dials":
+            theirs["clients"] = client_entry(at["ours"], "peer")
+        elif way == "both-dial":
+            ours["clients"] = client_entry(at["theirs"], "peer")
+            theirs["clients"] = client_entry(at["ours"], "peer")
+        else:  # listed, and the smaller id dials
+            name = OURS if way == "listed-ours-dials" else "z-ours"
+            section = peers_section((name, ours_port), (THEIRS, theirs_port))
+            ours["service"] = f"    node_id: {name}\n" + section
+            theirs["service"] = section
+        self.ours = EdgeNode(folder, name=name, edge_port=ours_port, **ours)
+        self.theirs = UpstreamNode(python, folder, name=THEIRS, edge_port=theirs_port, **theirs)
+        self.linked()
+
+    def linked(self):
+        until(lambda: [row for row in self.ours.link_rows("peer") if row["node_id"] == THEIRS], "the nodes are linked")
+
+    def stop(self):
+        self.ours.stop()
+        self.theirs.stop()
+
+
+@pytest.fixture
+def pair(python, tmp_path, request):
+    pair = Pair(python, tmp_path, request.param)
+    yield pair
+    pair.stop()
+
+
+def chat(python, folder, near, far, tag, known=None, messages=5, **options):
+    """Two applications talk across two nodes: one on each."""
+    with App(python, folder, "listen", f"org/ns/bob-{tag}", far, mls=True).ready() as bob:
+        if known is not None:
+            until(known, f"the near node knows bob-{tag}")
+        else:
+            time.sleep(0.5)  # upstream's node does not say what it knows
+        with App(python, folder, "talk", f"org/ns/alice-{tag}", near, f"org/ns/bob-{tag}", mls=True, messages=messages, **options) as alice:
+            assert alice.result()["messages"] == messages, alice.tail()
+            assert bob.result() == {"answered": messages}
+
+
+def knows(node, name):
+    return lambda: any(row["name"].startswith(name) for row in node.get("/v1/routes")["routes"])
+
+
+@pytest.mark.parametrize("pair", ["ours-dials", "theirs-dials", "listed-ours-dials", "listed-theirs-dials"], indirect=True)
+def test_peers_carry_chats_both_ways(python, tmp_path, pair):
+    chat(python, tmp_path, pair.ours, pair.theirs, "far", knows(pair.ours, "org/ns/bob-far"))
+    chat(python, tmp_path, pair.theirs, pair.ours, "near")
+    until(lambda: pair.ours.routes() == 0, "all names are withdrawn")
+    assert pair.ours.drops().get("edge_mac", 0) == 0
+    pair.ours.balanced()
+
+
+@pytest.mark.parametrize("pair", ["both-dial"], indirect=True)
+def test_peers_that_both_dial_keep_one_link(python, tmp_path, pair):
+    chat(python, tmp_path, pair.ours, pair.theirs, "far", knows(pair.ours, "org/ns/bob-far"))
+    rows = pair.ours.link_rows("peer")
+    assert len(rows) == 1 and rows[0]["dialed"], rows
+    pair.ours.balanced()
+
+
+@pytest.mark.parametrize("pair", ["ours-dials", "theirs-dials"], indirect=True)
+def test_a_group_across_peers_gets_each_message_once(python, tmp_path, pair):
+    with App(python, tmp_path, "listen", "org/ns/bob", pair.theirs, mls=True).ready() as bob, \
+            App(python, tmp_path, "listen", "org/ns/carol", pair.ours, mls=True).ready() as carol:
+        until(knows(pair.ours, "org/ns/bob"), "ours knows bob")
+        time.sleep(0.5)
+        with App(python, tmp_path, "moderate", "org/ns/alice", pair.ours, "org/ns/bob", "org/ns/carol", mls=True, messages=5) as alice:
+            assert alice.result()["messages"] == 5
+            assert bob.result() == {"answered": 5} and carol.result() == {"answered": 5}
+    pair.ours.balanced()
+
+
+@pytest.mark.parametrize("pair", ["ours-dials", "theirs-dials"], indirect=True)
+def test_routes_come_back_after_either_node_was_gone(python, tmp_path, pair):
+    with App(python, tmp_path, "serve", "org/ns/bob", pair.theirs).ready() as bob, App(python, tmp_path, "serve", "org/ns/carol", pair.ours).ready() as carol:
+        until(knows(pair.ours, "org/ns/bob"), "ours knows bob")
+        pair.ours.kill()
+        pair.ours.start()
+        pair.linked()
+        until(knows(pair.ours, "org/ns/bob"), "ours knows bob again")
+        until(knows(pair.ours, "org/ns/carol"), "carol is back")  # her bindings connect again by themselves
+        talk(python, tmp_path, pair.ours, "org/ns/bob", "a1")
+        talk(python, tmp_path, pair.theirs, "org/ns/carol", "a2")
+        pair.theirs.kill()
+        until(lambda: not knows(pair.ours, "org/ns/bob")(), "bob went with his node")
+        pair.theirs.start()
+        pair.linked()
+        until(knows(pair.ours, "org/ns/bob"), "ours knows bob again")
+        talk(python, tmp_path, pair.ours, "org/ns/bob", "a3")
+        talk(python, tmp_path, pair.theirs, "org/ns/carol", "a4")
+    pair.ours.balanced()
+
+
+def talk(python, folder, node, peer, tag):
+    with App(python, folder, "talk", f"org/ns/{tag}", node, peer, mls=True, messages=3) as app:
+        assert app.result()["messages"] == 3, app.tail()
+
+
+def test_three_peers_listed_have_no_loops(python, tmp_path):
+    """Two of ours and one of theirs, each linked with each: every member of a channel gets a message once."""
+    ports = {name: free_port() for name in ("a-ours", "b-ours", "m-theirs")}
+    section = peers_section(*ports.items())
+    nodes = [EdgeNode(tmp_path, name=name, edge_port=ports[name], service=f"    node_id: {name}\n" + section) for name in ("a-ours", "b-ours")]
+    theirs = UpstreamNode(python, tmp_path, name="m-theirs", edge_port=ports["m-theirs"], service=section)
+    try:
+        until(lambda: all(len(node.link_rows("peer")) == 2 for node in nodes), "each is linked with each")
+        with App(python, tmp_path, "listen", "org/ns/bob", nodes[1], mls=True).ready() as bob, \
+                App(python, tmp_path, "listen", "org/ns/carol", theirs, mls=True).ready() as carol:
+            until(lambda: knows(nodes[0], "org/ns/bob")() and knows(nodes[0], "org/ns/carol")(), "the first knows both")
+            time.sleep(0.5)
+            with App(python, tmp_path, "moderate", "org/ns/alice", nodes[0], "org/ns/bob", "org/ns/carol", mls=True, messages=5) as alice:
+                assert alice.result()["messages"] == 5
+                assert bob.result() == {"answered": 5} and carol.result() == {"answered": 5}
+        until(lambda: all(node.routes() == 0 for node in nodes), "all names are withdrawn")
+        for node in nodes:
+            node.balanced()
+    finally:
+        for node in nodes:
+            node.stop()
+        theirs.stop()
