@@ -94,9 +94,9 @@ void Links::edge_step(NodeLink& link, NegotiationStep step, std::uint64_t now_ms
   }
 }
 
-// A second link between two peers would bring every message of a channel twice. If both nodes have dialed, the link
-// of the smaller node id stays; if the same one dialed again, it has lost the older link. Status 7 is upstream's way to
-// say that a peer need not come again. True: the new link goes.
+// A second link between two peers would bring every message of a channel twice. A native link stays; of others the one
+// that the other node makes: upstream's node ends at its start when a link of its own is refused. If it dialed again, it
+// has lost the older link. Status 7 is upstream's way to say that a peer need not come again. True: the new link goes.
 bool Links::yields_to_twin(NodeLink& link, const std::string& node_id, std::uint64_t now_ms) {
   NodeLink* twin = nullptr;
   table_.each([&](NodeLink& other) {
@@ -107,8 +107,7 @@ bool Links::yields_to_twin(NodeLink& link, const std::string& node_id, std::uint
   if (twin == nullptr) {
     return false;
   }
-  const bool ours_stays = policy_.node_id < node_id;
-  NodeLink& gone = twin->we_dialed != link.we_dialed && twin->we_dialed == ours_stays ? link : *twin;
+  NodeLink& gone = link.we_dialed || twin->edge == nullptr ? link : *twin;
   if (gone.edge != nullptr) {
     gone.edge->close_status = kPermissionDenied;
     gone.edge->close_text = kEdgeCloseTwin;
@@ -155,13 +154,13 @@ void Links::edge_agreed(NodeLink& link, std::vector<std::byte> reply, std::uint6
     target.last_error.clear();
   }
   bring_up(link, now_ms);
+  sink_.link_up(link);  // a node that was dialed sends what it knows right behind its reply
   sink_.after_applied([this, index = link.record.index, generation = link.record.generation, reply = std::move(reply)] {
     if (NodeLink* up = table_.find(index, generation); up != nullptr && up->record.state == LinkState::kUp) {
       if (!reply.empty()) {
         send_edge(*up, reply);
       }
       up->answered = true;
-      sink_.link_up(*up);
       ready(*up);  // its messages wait in its stream until the worker has the record
     }
   });

@@ -144,7 +144,8 @@ bool H2Session::accept(Stream& stream) {
     AuthVerdict verdict = config_.guard->check(head.authorization, now_.unix_s);
     wipe(head.authorization);
     if (verdict.http_status != 200) {
-      refuse(stream, verdict.http_status, -1, {}, TransportFault::kNotAuthorized, verdict.challenge);
+      // Upstream's node sends the HTTP status alone, which its clients take for a stream that is open and then breaks.
+      refuse(stream, verdict.http_status, grpc_status_of_http(verdict.http_status), verdict.reason, TransportFault::kNotAuthorized, verdict.challenge);
       return false;
     }
     head.subject = std::move(verdict.subject);
@@ -168,7 +169,7 @@ void H2Session::refuse(Stream& stream, int http_status, int grpc_code, std::stri
   const std::string status = std::to_string(http_status);
   const std::string code = std::to_string(grpc_code);
   const std::string text = grpc_message_encode(message);
-  std::array<nghttp2_nv, 4> headers{h2_header(":status", status)};
+  std::array<nghttp2_nv, 5> headers{h2_header(":status", status)};
   std::size_t count = 1;
   if (grpc_code >= 0) {
     headers[count++] = h2_header("content-type", "application/grpc");
@@ -176,7 +177,8 @@ void H2Session::refuse(Stream& stream, int http_status, int grpc_code, std::stri
     if (!text.empty()) {
       headers[count++] = h2_header("grpc-message", text);
     }
-  } else if (!challenge.empty()) {
+  }
+  if (!challenge.empty()) {
     headers[count++] = h2_header("www-authenticate", challenge);
   }
   nghttp2_submit_response(session_, stream.id, headers.data(), count, nullptr);

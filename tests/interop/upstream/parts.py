@@ -97,11 +97,11 @@ class UpstreamNode:
 
 
 class App:
-    def __init__(self, python, folder, role, name, at, *others, **options):
+    def __init__(self, interpreter, folder, role, name, at, *others, program="app.py", **options):
         self.log = open(Path(folder) / f"{name.split('/')[-1]}.log", "w+")
         words = [f"--{key.replace('_', '-')}" if value is True else f"--{key.replace('_', '-')}={value}" for key, value in options.items() if value]
         endpoint = at if isinstance(at, str) else json.dumps(at) if isinstance(at, dict) else at.edge
-        self.process = subprocess.Popen([python, HERE / "app.py", role, name, endpoint, *others, *words], stdin=subprocess.PIPE,
+        self.process = subprocess.Popen([interpreter, HERE / program, role, name, endpoint, *others, *words], stdin=subprocess.PIPE,
                                         stdout=subprocess.PIPE, stderr=self.log, text=True)
         self.name = name
 
