@@ -91,7 +91,8 @@ Session::Call Moderator::refresh_keys(TimeMs now, OperationId operation) {
 // --- the queue ---------------------------------------------------------------------------------------------------
 
 void Moderator::run_tasks(TimeMs now) {
-  while (!task_ && !tasks_.empty() && !offline_ && (phase_ == Phase::kOpen || phase_ == Phase::kDraining)) {
+  // Not while we are about to go: a change would be left half-way.
+  while (!task_ && !tasks_.empty() && !offline_ && !status_changing() && (phase_ == Phase::kOpen || phase_ == Phase::kDraining)) {
     task_ = std::move(tasks_.front());
     tasks_.pop_front();
     subject_ = {};

@@ -122,6 +122,7 @@ class Session {
   void enter_group_traffic() { taking_data_ = true; }
   void status_changed(TimeMs now);           // the own change of status is through
   [[nodiscard]] OperationId take_status_operation() { return std::exchange(status_operation_, kNoOperation); }
+  [[nodiscard]] bool status_changing() const { return status_change_.has_value(); }
   void abandon_status_change() { status_change_.reset(); }
   void finish(CloseReason reason);
   // No more publishing: what is open ends.

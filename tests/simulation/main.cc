@@ -14,6 +14,7 @@ struct Arguments {
   std::uint64_t seeds = 1'000;
   std::uint64_t first = 1;
   bool trace = false;
+  bool mls = false;
   bool ok = true;
 };
 
@@ -24,6 +25,8 @@ Arguments parse(int argc, char** argv) {
     char* end = nullptr;
     if (word == "--trace") {
       arguments.trace = true;
+    } else if (word == "--mls") {
+      arguments.mls = true;
     } else if ((word == "--seeds" || word == "--first-seed") && i + 1 < argc) {
       const std::uint64_t value = std::strtoull(argv[++i], &end, 10);
       (word == "--seeds" ? arguments.seeds : arguments.first) = value;
@@ -40,7 +43,7 @@ Arguments parse(int argc, char** argv) {
 int main(int argc, char** argv) {
   const Arguments arguments = parse(argc, argv);
   if (!arguments.ok) {
-    std::fprintf(stderr, "usage: simulate [--seeds N] [--first-seed K] [--trace]\n");
+    std::fprintf(stderr, "usage: simulate [--seeds N] [--first-seed K] [--mls] [--trace]\n");
     return 2;
   }
   constexpr std::uint64_t kFailuresShown = 20;
@@ -49,7 +52,7 @@ int main(int argc, char** argv) {
   const auto begun = std::chrono::steady_clock::now();
   for (std::uint64_t i = 0; i < arguments.seeds; ++i) {
     const std::uint64_t seed = arguments.first + i;
-    const auto outcome = slipway::sim::World(seed, arguments.trace).run();
+    const auto outcome = slipway::sim::World(seed, arguments.trace, arguments.mls ? slipway::sim::Mls::kReal : slipway::sim::Mls::kFake).run();
     total.events += outcome.events;
     total.published += outcome.published;
     total.delivered += outcome.delivered;

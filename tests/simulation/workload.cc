@@ -230,11 +230,23 @@ void World::calm_down() {
     bring_back();
     run_until(now_ + kStep);
   }
-  bring_back();
+  for (TimeMs until = now_ + kPatience; !checks_.failed() && somebody_offline() && now_ < until;) {
+    bring_back();
+    run_until(now_ + kStep);
+  }
+  if (somebody_offline()) {
+    checks_.fail("somebody cannot come back");
+  }
   run_until(now_ + kSettling);
   if (!checks_.failed()) {
     judge_agreement();
   }
+}
+
+bool World::somebody_offline() const {
+  return std::ranges::any_of(apps_, [](const App& app) {
+    return std::ranges::any_of(app.layer->sessions(), [&](SessionHandle handle) { return app.layer->find(handle)->offline(); });
+  });
 }
 
 void World::bring_back() {

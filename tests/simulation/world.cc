@@ -29,7 +29,11 @@ const FullName& channel_service() {
 
 }  // namespace
 
-World::World(std::uint64_t seed, bool trace) : random_(seed ^ 0x5eed), trace_(trace) {
+World::World(std::uint64_t seed, bool trace, Mls mls)
+    : random_(seed ^ 0x5eed),
+      trace_(trace),
+      mls_(mls),
+      suite_(seed % 2 == 0 ? mls::CipherSuite::kP256Aes128Sha256P256 : mls::CipherSuite::kX25519Aes128Sha256Ed25519) {
   plan_ = draw_plan(random_);
   busy_until_ = now_ + plan_.busy_ms;
   apps_.resize(plan_.apps);
@@ -73,9 +77,18 @@ void World::start_app(std::uint32_t index) {
   App& app = apps_[index];
   app.up = true;
   ++app.life;
-  app.name = app.service.with_id({random_.next64() >> 1, random_.next64()});
+  NameId id{random_.next64() >> 1, random_.next64()};
   app.random = std::make_unique<Random>(random_.next64());
-  app.groups = std::make_unique<FakeGroups>(app.name, random_.next64(), &group_log_);
+  const std::uint64_t seed = random_.next64();
+  if (mls_ == Mls::kReal) {
+    const std::string subject = "app" + std::to_string(index) + "_" + std::to_string(id.low);
+    id = id_of_identity(subject);
+    app.name = app.service.with_id(id);
+    app.groups = std::make_unique<RealGroups>(app.name, subject, suite_, seed, group_log_);
+  } else {
+    app.name = app.service.with_id(id);
+    app.groups = std::make_unique<FakeGroups>(app.name, seed, &group_log_);
+  }
   app.layer = std::make_unique<SessionLayer>(LayerConfig{app.name, Direction{}, false}, *app.random, *app.groups);
   app.anycast.reset();
   app.wake_at = 0;

@@ -15,6 +15,7 @@
 #include "checks.h"
 #include "fake_group.h"
 #include "plan.h"
+#include "real_groups.h"
 #include "session/session_layer.h"
 
 namespace slipway::sim {
@@ -30,7 +31,7 @@ struct App {
   std::int64_t clock_ms = 0;     // its clock less the world's
   TimeMs wake_at = 0;            // 0: none planned
   std::unique_ptr<Random> random;
-  std::unique_ptr<FakeGroups> groups;
+  std::unique_ptr<SessionGroupFactory> groups;
   std::unique_ptr<SessionLayer> layer;
   std::optional<SessionHandle> anycast;
   struct Wanted {
@@ -50,9 +51,11 @@ struct Outcome {
   std::uint64_t joins = 0;
 };
 
+enum class Mls : std::uint8_t { kFake, kReal };
+
 class World {
  public:
-  World(std::uint64_t seed, bool trace);
+  World(std::uint64_t seed, bool trace, Mls mls = Mls::kFake);
   Outcome run();
 
  private:
@@ -118,6 +121,7 @@ class World {
   [[nodiscard]] std::optional<SessionHandle> pick_session(std::uint32_t index);
   void calm_down();
   void bring_back();
+  [[nodiscard]] bool somebody_offline() const;
   void judge_agreement();
   void judge_group(std::uint32_t index, const Session& session);
   void close_all();
@@ -127,6 +131,8 @@ class World {
   Random random_;
   Plan plan_;
   bool trace_;
+  Mls mls_;
+  mls::CipherSuite suite_;
   TimeMs now_ = 1'000'000;
   TimeMs busy_until_ = 0;
   std::uint64_t order_ = 0;

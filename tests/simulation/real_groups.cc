@@ -1,0 +1,103 @@
+#include "real_groups.h"
+
+#include <charconv>
+#include <cstring>
+#include <utility>
+#include <vector>
+
+namespace slipway::sim {
+
+mls::Status MlsRandom::fill_secret(mls::MutableView out) {
+  for (std::size_t at = 0; at < out.size(); at += sizeof(std::uint64_t)) {
+    const std::uint64_t value = random_.next64();
+    std::memcpy(out.data() + at, &value, std::min(sizeof value, out.size() - at));
+  }
+  return {};
+}
+
+// subject:key in hex
+SimIdentity::SimIdentity(std::string subject, mls::CipherSuite suite, mls::Random& random) : token_(std::move(subject)) {
+  key_ = *mls::SignatureKey::generate(*mls::find_suite(suite), random);
+  token_ += ':';
+  for (const std::uint8_t byte : key_.public_key()) {
+    constexpr std::string_view kDigits = "0123456789abcdef";
+    token_ += kDigits[byte >> 4];
+    token_ += kDigits[byte & 15];
+  }
+}
+
+std::expected<TokenClaims, std::string> SimIdentity::verify(std::string_view token, TokenExpiry) {
+  const auto colon = token.find(':');
+  if (colon == std::string_view::npos) {
+    return std::unexpected("no token");
+  }
+  TokenClaims claims{std::string(token.substr(0, colon)), {}};
+  for (std::string_view digits = token.substr(colon + 1); digits.size() >= 2; digits.remove_prefix(2)) {
+    std::uint8_t byte = 0;
+    std::from_chars(digits.data(), digits.data() + 2, byte, 16);
+    claims.public_key.push_back(byte);
+  }
+  return claims;
+}
+
+namespace {
+
+// Writes down who is in each epoch that it makes; judges what it opens.
+class WatchedGroup final : public SessionGroup {
+ public:
+  WatchedGroup(const Name& self, GroupIdentity& identity, mls::Random& random, GroupLog& log)
+      : self_(self), identity_(identity), group_(identity, {.random = &random}), log_(log) {}
+
+  std::expected<void, std::string> create() override { return noted(group_.create()); }
+  std::expected<GroupCommit, std::string> add(std::span<const JoiningMember> members) override { return noted(group_.add(members)); }
+  std::expected<GroupCommit, std::string> remove(const FullName& member) override { return noted(group_.remove(member)); }
+  std::expected<GroupCommit, std::string> replace(const JoiningMember& member) override { return noted(group_.replace(member)); }
+  std::expected<GroupCommit, std::string> refresh() override { return noted(group_.refresh()); }
+  std::expected<SharedBytes, std::string> key_package() override { return group_.key_package(); }
+  std::expected<void, std::string> join(const Bytes& welcome) override { return group_.join(welcome); }
+  std::expected<CommitEffect, std::string> process(const Bytes& commit) override { return group_.process(commit); }
+  [[nodiscard]] std::uint64_t epoch() const override { return group_.epoch(); }
+  std::expected<void, std::string> protect(SessionMessage& message) override { return group_.protect(message); }
+  std::expected<std::uint64_t, std::string> unprotect(SessionMessage& message) override {
+    auto opened = group_.unprotect(message);
+    if (opened && (!log_.was_member(id(), *opened, only_id(self_.id)) || !log_.was_member(id(), *opened, only_id(message.source.id())))) {
+      log_.breach(message.source, self_, *opened);
+    }
+    return opened;
+  }
+
+ private:
+  // A token says an id, not a service.
+  static Name only_id(NameId id) { return {{}, id}; }
+  [[nodiscard]] std::uint64_t id() const {
+    std::uint64_t id = 0;
+    std::memcpy(&id, group_.group()->group_id().data(), sizeof id);
+    return id;
+  }
+  template <class Result>
+  Result noted(Result result) {
+    if (result) {
+      std::vector<Name> members;
+      const mls::Group& group = *group_.group();
+      for (mls::LeafIndex leaf = 0; leaf < group.leaf_count(); ++leaf) {
+        if (group.member(leaf)) {
+          const auto claims = identity_.verify(mls::as_text(group.member(leaf)->credential_content()), TokenExpiry::kIgnore);
+          members.push_back(only_id(id_of_identity(claims->subject)));
+        }
+      }
+      log_.note(id(), group.epoch(), std::move(members));
+    }
+    return result;
+  }
+
+  Name self_;
+  GroupIdentity& identity_;
+  MlsGroup group_;
+  GroupLog& log_;
+};
+
+}  // namespace
+
+std::unique_ptr<SessionGroup> RealGroups::make() { return std::make_unique<WatchedGroup>(self_, identity_, random_, log_); }
+
+}  // namespace slipway::sim
