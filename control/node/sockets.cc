@@ -1,13 +1,16 @@
 #include "node/sockets.h"
 
+#include <fcntl.h>
 #include <fmt/format.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstddef>
 #include <cstring>
@@ -17,6 +20,8 @@ namespace slipway {
 namespace {
 
 constexpr int kBacklog = 1024;
+constexpr rlim_t kHighDescriptors = 256;       // room for listeners below the limit of open files
+constexpr rlim_t kHighestDescriptor = 32'768;  // beyond any connection; the table of a process is as long as its highest number
 
 struct Sockaddr {
   sockaddr_storage storage{};
@@ -24,6 +29,21 @@ struct Sockaddr {
   [[nodiscard]] const sockaddr* get() const { return reinterpret_cast<const sockaddr*>(&storage); }
   [[nodiscard]] int family() const { return storage.ss_family; }
 };
+
+// Of a process that is killed the kernel ends the sockets with the highest numbers first. A listener must be gone before
+// the connections: upstream's applications connect again at once, and never again after a connection that was taken
+// and then reset.
+int above_connections(int fd) {
+  rlimit limit{};
+  if (getrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_cur < 4 * kHighDescriptors) {
+    return fd;
+  }
+  const int high = fcntl(fd, F_DUPFD_CLOEXEC, static_cast<int>(std::min<rlim_t>(limit.rlim_cur, kHighestDescriptor) - kHighDescriptors));
+  if (high >= 0) {
+    close(fd);
+  }
+  return high >= 0 ? high : fd;
+}
 
 Sockaddr of_ip(const IpEndpoint& ip) {
   Sockaddr out;
@@ -143,7 +163,7 @@ std::expected<int, std::string> open_listening(const SocketAddress& address, std
     close(fd);
     return refuse(address, "listening", why, bind_remedy(address, why));
   }
-  return fd;
+  return above_connections(fd);
 }
 
 std::expected<int, std::string> begin_connect(const SocketAddress& address) {

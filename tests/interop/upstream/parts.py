@@ -54,6 +54,9 @@ class EdgeNode(Node):
     def edge(self):
         return f"http://127.0.0.1:{self.edge_port}"
 
+    def links_of_any_state(self):
+        return self.get("/v1/links")["links"]
+
     def link_rows(self, kind):
         return [link for link in self.links() if link["class"] == kind]
 

@@ -1,9 +1,11 @@
 """Our node beside upstream's: linked as peers and as remotes, whoever dials, and after either was gone."""
+import signal
+import socket
 import time
 
 import pytest
 
-from parts import App, EdgeNode, UpstreamNode, client_entry, free_port, until
+from parts import PATIENCE, App, EdgeNode, UpstreamNode, client_entry, free_port, until
 
 OURS = "a-ours"      # of two nodes the one with the smaller id dials where `peers` lists both
 THEIRS = "m-theirs"
@@ -125,6 +127,22 @@ def test_routes_come_back_after_either_node_was_gone(python, tmp_path, pair):
             talk(python, tmp_path, pair.ours, "org/ns/bob", "a3")
             talk(python, tmp_path, pair.theirs, "org/ns/carol", "a4")
     pair.ours.balanced()
+
+
+def test_a_killed_node_takes_no_more_connections(tmp_path):
+    """Upstream's applications connect again at once, and never again after a connection that was taken and then reset."""
+    node = EdgeNode(tmp_path)
+    for _ in range(3):
+        with socket.create_connection(("127.0.0.1", node.edge_port)) as connection:
+            until(node.links_of_any_state, "the node has taken the connection")
+            node.signal(signal.SIGKILL)
+            while connection.recv(1000):
+                pass
+            with pytest.raises(ConnectionRefusedError):
+                socket.create_connection(("127.0.0.1", node.edge_port))
+        node.process.wait(PATIENCE)
+        node.start()
+    node.stop()
 
 
 def talk(python, folder, node, peer, tag):

@@ -7,7 +7,7 @@ import subprocess
 import pytest
 
 import parts
-from parts import App, BUILD
+from parts import BUILD, App
 
 OLDER = "2.2.0"
 PACKAGE = "@agntcy/slim-bindings@2.0.0-alpha.5"
