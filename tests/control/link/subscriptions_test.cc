@@ -183,6 +183,25 @@ TEST_F(PeersTest, TriangleEndsAndEmptiesItself) {
   EXPECT_EQ(a.database->routes() + b.database->routes() + c.database->routes(), 0u);
 }
 
+TEST_F(PeersTest, InAFullMeshNothingIsPassedOn) {
+  for (auto* node : network.nodes) {
+    node->subscriptions.set_full_mesh();
+  }
+  b.connect_to(a);
+  c.connect_to(b);
+  wait(1'000);
+  auto client = client_of(a);
+  client.subscribe(kName, 7);
+  EXPECT_TRUE(b.knows(kName.hashed()));
+  EXPECT_FALSE(c.knows(kName.hashed()));
+  c.connect_to(a);
+  wait(1'000);
+  EXPECT_TRUE(c.knows(kName.hashed()));
+  client.leave();
+  EXPECT_EQ(a.database->routes() + b.database->routes() + c.database->routes(), 0u);
+  EXPECT_EQ(a.counters.names_relayed + b.counters.names_relayed + c.counters.names_relayed, 0u);
+}
+
 TEST_F(PeersTest, SecondSubscriberIsNotAnnouncedAgainAndKeepsTheName) {
   b.connect_to(a);
   wait(1'000);

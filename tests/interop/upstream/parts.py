@@ -15,6 +15,7 @@ HERE = Path(__file__).resolve().parent
 NEWEST = "3.3.8"
 INSTALL_SECONDS = 240
 RUN_SECONDS = 120
+longer = pytest.mark.skipif(not os.environ.get("SLIPWAY_INTEROP_ALL"), reason="longer: tools/interop upstream")
 
 
 def bindings(version=NEWEST):
@@ -80,10 +81,16 @@ class UpstreamNode:
 
     def start(self):
         self.log = open(self.log_path, "ab")
-        self.process = subprocess.Popen([self.python, HERE / "upstream_node.py", self.config], stdin=subprocess.PIPE, stdout=self.log, stderr=self.log)
-        until(lambda: self.process.poll() is not None or b"\nready" in b"\n" + self.log_path.read_bytes(), "upstream's node runs")
+        self.process = subprocess.Popen(self.command(), stdin=subprocess.PIPE, stdout=self.log, stderr=self.log)
+        until(lambda: self.process.poll() is not None or self.runs(), "upstream's node runs")
         assert self.process.poll() is None, self.tail()
         return self
+
+    def command(self):
+        return [self.python, HERE / "upstream_node.py", self.config]
+
+    def runs(self):
+        return b"\nready" in b"\n" + self.log_path.read_bytes()
 
     def kill(self):
         self.process.kill()

@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-from parts import PATIENCE, App, EdgeNode, UpstreamNode, client_entry, free_port, until
+from parts import PATIENCE, App, EdgeNode, UpstreamNode, client_entry, free_port, longer, until
 
 OURS = "a-ours"      # of two nodes the one with the smaller id dials where `peers` lists both
 THEIRS = "m-theirs"
@@ -77,7 +77,8 @@ def knows(node, name):
     return lambda: any(row["name"].startswith(name) for row in node.get("/v1/routes")["routes"])
 
 
-@pytest.mark.parametrize("pair", ["ours-dials", "theirs-dials", "listed-ours-dials", "listed-theirs-dials"], indirect=True)
+@pytest.mark.parametrize("pair", [pytest.param("ours-dials", marks=longer), "theirs-dials", "listed-ours-dials",
+                                  pytest.param("listed-theirs-dials", marks=longer)], indirect=True)
 def test_peers_carry_chats_both_ways(python, tmp_path, pair):
     chat(python, tmp_path, pair.ours, pair.theirs, "far", knows(pair.ours, "org/ns/bob-far"))
     chat(python, tmp_path, pair.theirs, pair.ours, "near")
@@ -94,6 +95,7 @@ def test_peers_that_both_dial_keep_one_link(python, tmp_path, pair):
     pair.ours.balanced()
 
 
+@longer
 @pytest.mark.parametrize("pair", ["ours-dials", "theirs-dials"], indirect=True)
 def test_a_group_across_peers_gets_each_message_once(python, tmp_path, pair):
     with App(python, tmp_path, "listen", "org/ns/bob", pair.theirs, mls=True).ready() as bob, \
@@ -106,7 +108,7 @@ def test_a_group_across_peers_gets_each_message_once(python, tmp_path, pair):
     pair.ours.balanced()
 
 
-@pytest.mark.parametrize("pair", ["ours-dials", "theirs-dials"], indirect=True)
+@pytest.mark.parametrize("pair", ["ours-dials", pytest.param("theirs-dials", marks=longer)], indirect=True)
 def test_routes_come_back_after_either_node_was_gone(python, tmp_path, pair):
     with App(python, tmp_path, "serve", "org/ns/carol", pair.ours).ready():
         with App(python, tmp_path, "serve", "org/ns/bob", pair.theirs).ready():

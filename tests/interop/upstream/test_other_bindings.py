@@ -7,11 +7,10 @@ import subprocess
 import pytest
 
 import parts
-from parts import BUILD, App
+from parts import BUILD, App, longer
 
 OLDER = "2.2.0"
 PACKAGE = "@agntcy/slim-bindings@2.0.0-alpha.5"
-everything = pytest.mark.skipif(not os.environ.get("SLIPWAY_INTEROP_ALL"), reason="longer: tools/interop upstream")
 
 
 @pytest.fixture(scope="session")
@@ -59,23 +58,23 @@ def js(node_modules):
     return lambda *words, **options: JsApp(node_modules, *words, **options)
 
 
-@pytest.mark.parametrize("mls", [True, pytest.param(False, marks=everything)], ids=["mls", "plain"])
+@pytest.mark.parametrize("mls", [True, pytest.param(False, marks=longer)], ids=["mls", "plain"])
 def test_older_ones_talk_with_each_other(older, tmp_path, node, mls):
     talk(of(older), of(older, route=True), tmp_path, node, mls)
 
 
-@pytest.mark.parametrize("mls", [pytest.param(True, marks=everything), False], ids=["mls", "plain"])
+@pytest.mark.parametrize("mls", [pytest.param(True, marks=longer), False], ids=["mls", "plain"])
 def test_an_older_one_talks_with_the_newest(python, older, tmp_path, node, mls):
     talk(of(python), of(older, route=True), tmp_path, node, mls)
 
 
-@everything
+@longer
 @pytest.mark.parametrize("mls", [True, False], ids=["mls", "plain"])
 def test_the_newest_talks_with_an_older_one(python, older, tmp_path, node, mls):
     talk(of(older), of(python), tmp_path, node, mls)
 
 
-@pytest.mark.parametrize("mls", [True, pytest.param(False, marks=everything)], ids=["mls", "plain"])
+@pytest.mark.parametrize("mls", [True, pytest.param(False, marks=longer)], ids=["mls", "plain"])
 def test_a_group_of_older_ones_and_the_newest(python, older, tmp_path, node, mls):
     with App(older, tmp_path, "listen", "org/ns/bob", node, mls=mls).ready() as bob, \
             App(python, tmp_path, "listen", "org/ns/carol", node, mls=mls).ready() as carol, \
@@ -85,17 +84,17 @@ def test_a_group_of_older_ones_and_the_newest(python, older, tmp_path, node, mls
     node.balanced()
 
 
-@pytest.mark.parametrize("mls", [True, pytest.param(False, marks=everything)], ids=["mls", "plain"])
+@pytest.mark.parametrize("mls", [True, pytest.param(False, marks=longer)], ids=["mls", "plain"])
 def test_node_js_talks_with_node_js(node_modules, tmp_path, node, mls):
     talk(js(node_modules), js(node_modules), tmp_path, node, mls)
 
 
-@pytest.mark.parametrize("mls", [pytest.param(True, marks=everything), False], ids=["mls", "plain"])
+@pytest.mark.parametrize("mls", [pytest.param(True, marks=longer), False], ids=["mls", "plain"])
 def test_node_js_talks_with_python(python, node_modules, tmp_path, node, mls):
     talk(of(python), js(node_modules), tmp_path, node, mls)
 
 
-@everything
+@longer
 @pytest.mark.parametrize("mls", [True, False], ids=["mls", "plain"])
 def test_python_talks_with_node_js(python, node_modules, tmp_path, node, mls):
     talk(js(node_modules), of(python), tmp_path, node, mls)
