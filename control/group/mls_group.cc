@@ -155,6 +155,10 @@ std::expected<GroupCommit, std::string> MlsGroup::commit(mls::CommitOptions opti
 std::expected<GroupCommit, std::string> MlsGroup::add(std::span<const JoiningMember> members) {
   mls::CommitOptions options;
   for (const JoiningMember& member : members) {
+    if (const auto leaf = member.returns ? leaf_of(member.name.id()) : std::nullopt) {
+      options.remove.push_back(*leaf);
+      options.leaf = fresh_token();
+    }
     if (auto fits = check_joiner(member); !fits) {
       return std::unexpected(std::move(fits.error()));
     }

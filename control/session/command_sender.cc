@@ -83,8 +83,10 @@ void CommandSender::forget(const FullName& member, CommandPurpose purpose) {
   finish_answered();
 }
 
-bool CommandSender::open(CommandPurpose purpose) const {
-  return std::ranges::any_of(open_, [purpose](const Open& open) { return open.purpose == purpose; });
+bool CommandSender::open(CommandPurpose purpose) const { return open_count(purpose) != 0; }
+
+std::size_t CommandSender::open_count(CommandPurpose purpose) const {
+  return static_cast<std::size_t>(std::ranges::count(open_, purpose, &Open::purpose));
 }
 
 void CommandSender::advance(TimeMs now) {

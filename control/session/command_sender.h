@@ -64,6 +64,7 @@ class CommandSender {
   [[nodiscard]] std::optional<TimeMs> next_deadline() const;
   [[nodiscard]] std::optional<CommandResult> take_result();
   [[nodiscard]] std::size_t open_count() const { return open_.size(); }
+  [[nodiscard]] std::size_t open_count(CommandPurpose purpose) const;
 
  private:
   struct Open {

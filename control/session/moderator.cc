@@ -96,9 +96,9 @@ void Moderator::run_tasks(TimeMs now) {
     task_ = std::move(tasks_.front());
     tasks_.pop_front();
     subject_ = {};
-    told_others_ = update_done_ = welcome_done_ = false;
+    update_done_ = false;
     switch (task_->kind) {
-      case TaskKind::kInvite: begin_invite(now); break;
+      case TaskKind::kInvite: begin_invites(now); break;
       case TaskKind::kRemove: begin_remove(now); break;
       case TaskKind::kDisconnect: begin_disconnect(now); break;
       case TaskKind::kRejoin: begin_rejoin(now); break;
@@ -108,13 +108,9 @@ void Moderator::run_tasks(TimeMs now) {
 }
 
 void Moderator::end_task(std::optional<SessionError> error) {
-  const bool setup_failed = !facts_.is_group() && task_->kind == TaskKind::kInvite && error.has_value();
   out_.resolve(task_->operation, std::move(error));
   task_.reset();
   step_ = Step::kIdle;
-  if (setup_failed) {
-    finish(CloseReason::kSetupFailed);
-  }
 }
 
 void Moderator::fail_task(SessionFault fault, const char* doing, std::string detail) {
@@ -153,27 +149,8 @@ void Moderator::on_result(TimeMs now, const CommandResult& result) {
   const bool answered = result.missing.empty();
   switch (result.purpose) {
     case CommandPurpose::kDiscovery:
-      if (step_ == Step::kDiscovery && !answered) {
-        fail_task(SessionFault::kNotFound, "inviting");
-      }
-      break;
     case CommandPurpose::kJoin:
-      if (step_ == Step::kJoin && !answered) {
-        // It may have taken the request and still wait for a welcome.
-        const FullName joiner = subject_;
-        fail_task(SessionFault::kJoinUnanswered, "inviting");
-        if (!closed()) {
-          evict(now, joiner);
-        }
-      }
-      break;
-    case CommandPurpose::kWelcome:
-      if (step_ == Step::kAdd && answered) {
-        welcomed(now);
-      } else if (step_ == Step::kAdd) {
-        take_out_again(now);
-      }
-      break;
+    case CommandPurpose::kWelcome: on_invite_result(now, result); break;
     case CommandPurpose::kUpdate: on_update_result(now, result); break;
     case CommandPurpose::kLeave:
       if (step_ == Step::kRemoveLeave) {
@@ -205,11 +182,7 @@ void Moderator::on_update_result(TimeMs now, const CommandResult& result) {
   }
   update_done_ = true;
   switch (step_) {
-    case Step::kAdd:
-      if (welcome_done_) {
-        end_task();
-      }
-      break;
+    case Step::kAdd: finish_invites(); break;
     case Step::kRemoveCommit: send_leave(now); break;
     case Step::kUpdate: end_task(); break;
     default: break;
@@ -235,7 +208,8 @@ void Moderator::on_stranger(TimeMs now, const SessionMessage& message) {
   const auto about_it = [&](const Task& task) {
     return task.kind == TaskKind::kInvite && task.who.same_service(message.source);
   };
-  if ((task_ && about_it(*task_)) || std::ranges::any_of(tasks_, about_it) || phase_ != Phase::kOpen ||
+  const auto being_invited = [&](const Candidate& candidate) { return about_it(candidate.task); };
+  if (std::ranges::any_of(candidates_, being_invited) || std::ranges::any_of(tasks_, about_it) || phase_ != Phase::kOpen ||
       (evicted_at_ != 0 && now < evicted_at_ + kEvictionPauseMs)) {
     return;
   }
@@ -243,7 +217,8 @@ void Moderator::on_stranger(TimeMs now, const SessionMessage& message) {
 }
 
 void Moderator::evict(TimeMs now, const FullName& name) {
-  if (commands_.open(CommandPurpose::kEvict)) {
+  commands_.forget(name, CommandPurpose::kEvict);
+  if (commands_.open_count(CommandPurpose::kEvict) >= kMaxInvitesTogether) {
     commands_.cancel(CommandPurpose::kEvict);
   }
   evicted_at_ = now;
@@ -260,6 +235,7 @@ void Moderator::on_nack(TimeMs, const SessionMessage& message) {
 // --- the end -------------------------------------------------------------------------------------------------------
 
 void Moderator::begin_leaving(TimeMs now) {
+  end_invites(SessionFault::kClosed);
   if (task_ && facts_.is_group()) {
     fail_task(SessionFault::kClosed, "changing the group");
   }
@@ -276,6 +252,9 @@ void Moderator::begin_leaving(TimeMs now) {
 
 void Moderator::on_end() {
   const auto closed_error = [](const Task& task) { return SessionError{SessionFault::kClosed, "changing the group: " + task.who.shown()}; };
+  for (Candidate& candidate : candidates_) {
+    out_.resolve(std::exchange(candidate.task.operation, kNoOperation), closed_error(candidate.task));
+  }
   if (task_) {
     out_.resolve(task_->operation, closed_error(*task_));
     task_.reset();

@@ -5,7 +5,9 @@
 // One change at a time, the others wait in order; each step has a timer, so that a member that never answers holds the
 // queue for one command's tries at most.
 //
-//   invite: discovery -> (first time: subscribe the channel) -> join -> commit to the channel and welcome, at once -> all acks
+//   invite: discovery -> (first time: subscribe the channel) -> join -> commit to the channel and welcome, at once -> all acks.
+//           Invites that wait in a row go these steps together and share one commit, where all are ours: upstream's members take
+//           one newcomer an update.
 //   remove: commit to the channel -> acks of those who stay -> leave request -> leave reply
 //   leave:  leave reply at once -> commit to the channel -> acks
 //   rejoin: one commit swaps the member's leaf -> answer with the welcome, commit to the channel -> acks
@@ -46,8 +48,21 @@ class Moderator final : public Session {
     OperationId operation = kNoOperation;
     SharedBytes key_package;                // rejoin
     std::optional<SessionMessage> request;  // rejoin: what to answer
+    bool alone = false;                     // invite: not together with others
   };
-  enum class Step : std::uint8_t { kIdle, kDiscovery, kSubscribing, kJoin, kAdd, kRemoveCommit, kRemoveLeave, kUpdate };
+  enum class Step : std::uint8_t { kIdle, kInvite, kAdd, kRemoveCommit, kRemoveLeave, kUpdate };
+  // Somebody who is being invited.
+  struct Candidate {
+    enum class Stage : std::uint8_t { kDiscovery, kSubscribing, kJoin, kReady, kWelcome, kDone };
+    Task task;
+    Stage stage = Stage::kDiscovery;
+    std::uint32_t command = 0;   // the open command's first id
+    FullName found;              // the instance that answered
+    Direction settings;
+    SharedBytes key_package;
+    bool from_slipway = false;
+  };
+  using Stage = Candidate::Stage;
 
   void on_role_command(TimeMs now, const SessionMessage& message, MemberSlot slot) override;
   void on_result(TimeMs now, const CommandResult& result) override;
@@ -69,13 +84,25 @@ class Moderator final : public Session {
   void end_task(std::optional<SessionError> error = std::nullopt);
   void fail_task(SessionFault fault, const char* doing, std::string detail = {});
 
-  void begin_invite(TimeMs now);
+  // --- letting in: moderator_invites.cc
+  void begin_invites(TimeMs now);
+  [[nodiscard]] bool may_come_along(const Task& task) const;
+  void discover(TimeMs now, Candidate& candidate);
   void on_discovery_reply(TimeMs now, const SessionMessage& message);
-  void send_join(TimeMs now);
+  void found(TimeMs now, Candidate& candidate);
+  void send_join(TimeMs now, Candidate& candidate);
   void on_join_reply(TimeMs now, const SessionMessage& message);
-  void send_add(TimeMs now, const ParticipantInfo& joiner, std::optional<GroupCommit> commit);
-  void welcomed(TimeMs now);
-  void take_out_again(TimeMs now);
+  void on_invite_result(TimeMs now, const CommandResult& result);
+  // Whoever cannot come is done with; when nobody is waited for, the rest comes in.
+  void fail_invite(Candidate& candidate, SessionFault fault, const std::string& detail = {});
+  void go_on_inviting(TimeMs now);
+  void let_in(TimeMs now);
+  void put_off(Candidate& candidate);
+  void send_welcome(TimeMs now, Candidate& candidate, const std::optional<GroupCommit>& commit);
+  void welcomed(TimeMs now, Candidate& candidate);
+  void take_out_again(TimeMs now, Candidate& candidate);
+  void finish_invites();
+  void end_invites(SessionFault fault);
 
   void begin_remove(TimeMs now);
   void send_leave(TimeMs now);
@@ -95,9 +122,8 @@ class Moderator final : public Session {
   std::optional<Task> task_;
   Step step_ = Step::kIdle;
   FullName subject_;               // the instance that the current task is about
-  bool told_others_ = false;       // the join of the current task went to the channel
-  bool update_done_ = false;
-  bool welcome_done_ = false;
+  std::vector<Candidate> candidates_;
+  bool update_done_ = false;       // the channel knows of the newcomers
   bool group_created_ = false;
   int subscriptions_left_ = 0;
   std::uint32_t last_commit_ = 0;

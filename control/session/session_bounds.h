@@ -35,8 +35,9 @@ inline constexpr std::uint32_t kDefaultControlRetries = 10;
 inline constexpr std::uint32_t kMinIntervalMs = 10;             // of a peer's or an application's timer settings
 inline constexpr std::uint32_t kMaxIntervalMs = 600'000;
 inline constexpr std::uint32_t kMaxRetries = 100;
-inline constexpr std::size_t kMaxOpenCommands = 32;             // sent and not answered, a session
+inline constexpr std::size_t kMaxOpenCommands = 64;             // sent and not answered, a session
 inline constexpr std::size_t kMaxTasks = 1'024;                 // invites and removes that wait, a session
+inline constexpr std::size_t kMaxInvitesTogether = 16;          // that share one commit
 inline constexpr std::size_t kReplayIdsKept = 1'000;            // command ids remembered, a sender; upstream's default
 inline constexpr std::size_t kRepliesKept = 8;                  // answers that are repeated to a repeated command, a sender
 inline constexpr std::size_t kMaxReplaySenders = kMaxSessionMembers + 512;
@@ -66,6 +67,7 @@ inline constexpr std::size_t kAnycastIdsKept = 32;              // recent messag
 static_assert(kSendWindow <= kReorderWindow, "what a sender may have in flight fits the receiver's window");
 static_assert(kReorderWindow < (kMaxDataId >> 2), "before and after are told apart modulo 2^31");
 static_assert(kMaxSessionPayloadBytes <= kMaxSendBytes && kMaxSessionPayloadBytes <= kMaxReorderBytes);
+static_assert(3 * kMaxInvitesTogether <= kMaxOpenCommands, "each of them may have to be told to leave as well");
 static_assert(kHeartbeatMisses >= 2, "one lost heartbeat must not cost a member");
 
 }  // namespace slipway

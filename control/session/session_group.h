@@ -27,6 +27,7 @@ enum class CommitEffect : std::uint8_t { kNewEpoch, kRemovedSelf };
 struct JoiningMember {
   FullName name;
   SharedBytes key_package;
+  bool returns = false;  // its leaf of before is still there: the same commit takes it out
 };
 
 class SessionGroup {
@@ -35,6 +36,7 @@ class SessionGroup {
 
   // --- the moderator, which alone commits. Each commit is applied at once. ---------------------------------
   virtual std::expected<void, std::string> create() = 0;
+  // All of them with one commit, or none.
   virtual std::expected<GroupCommit, std::string> add(std::span<const JoiningMember> members) = 0;
   virtual std::expected<GroupCommit, std::string> remove(const FullName& member) = 0;
   // One commit takes the member's old leaf out and the new one in.

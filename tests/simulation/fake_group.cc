@@ -174,8 +174,11 @@ std::expected<GroupCommit, std::string> FakeGroup::add(std::span<const JoiningMe
     if (!package.is(Kind::kKeyPackage) || !(package.name() == member.name.hashed())) {
       return std::unexpected("the key package is not of this member");
     }
-    if (leaf_of(epochs_.back(), member.name.hashed()) != nullptr) {
-      return std::unexpected("the member has a leaf already");
+    if (const Leaf* leaf = leaf_of(epochs_.back(), member.name.hashed())) {
+      if (!member.returns) {
+        return std::unexpected("the member has a leaf already");
+      }
+      change.out.push_back(*leaf);
     }
     change.in.push_back({member.name.hashed(), package.number()});
     if (!package.ok()) {

@@ -262,6 +262,96 @@ TEST_P(Flows, WhoNeverAnswersHoldsNobody) {
   EXPECT_EQ(b.layer.sessions().size(), 0u);  // it was told to leave
 }
 
+class WaitingInvites : public Flows {
+ protected:
+  std::vector<Endpoint*> more;
+  SessionHandle handle{};
+
+  // Bob is in; the others are invited in one breath.
+  void invite_all(std::size_t count) {
+    handle = group();
+    EXPECT_TRUE(a.layer.invite(wire.now, handle, service_of("bob"), 1));
+    wire.run();
+    for (std::size_t i = 0; i < count; ++i) {
+      more.push_back(&wire.add("more" + std::to_string(i), 100 + i));
+      EXPECT_TRUE(a.layer.invite(wire.now, handle, i % 2 == 0 ? more.back()->name : more.back()->name.service(), 10 + i));
+    }
+  }
+  void expect_agreement() {
+    const Session& moderator = *a.layer.find(handle);
+    for (const Endpoint* member : more) {
+      if (!moderator.roster().contains(member->name)) {
+        continue;
+      }
+      ASSERT_EQ(member->layer.sessions().size(), 1u);
+      const Session& held = *member->layer.find(member->layer.sessions()[0]);
+      EXPECT_EQ(held.roster().size(), moderator.roster().size());
+      EXPECT_EQ(held.epoch(), moderator.epoch());
+    }
+    EXPECT_EQ(b.layer.find(b.opened[0])->roster().size(), moderator.roster().size());
+  }
+};
+INSTANTIATE_TEST_SUITE_P(MlsOffAndOn, WaitingInvites, ::testing::Bool());
+
+TEST_P(WaitingInvites, ShareOneCommit) {
+  invite_all(5);
+  wire.run();
+  // The first found nobody to wait for and went alone.
+  EXPECT_EQ(wire.count(T::kGroupUpdate), 2u);
+  EXPECT_EQ(wire.count(T::kGroupWelcome), 6u);
+  for (OperationId operation = 10; operation < 15; ++operation) {
+    EXPECT_TRUE(a.succeeded(operation));
+  }
+  if (GetParam()) {
+    EXPECT_EQ(a.layer.find(handle)->epoch(), 3u);
+  }
+  expect_agreement();
+  EXPECT_TRUE(more[4]->layer.publish(wire.now, more[4]->opened[0], say("hello all"), 50));
+  wire.run();
+  EXPECT_TRUE(more[4]->succeeded(50));
+  EXPECT_EQ(more[0]->texts(), std::vector<std::string>{"hello all"});
+}
+
+TEST_P(WaitingInvites, OneThatFailsTakesNobodyAlong) {
+  invite_all(5);
+  wire.lose = [this](const SessionMessage& m) {
+    return (m.source == more[2]->name && m.type == T::kJoinReply) || (m.source == more[3]->name && m.type == T::kGroupAck) ||
+           m.source == more[4]->name;
+  };
+  wire.pass(10'000);
+  EXPECT_TRUE(a.succeeded(10) && a.succeeded(11));
+  EXPECT_EQ(a.result(12)->error->fault, SessionFault::kJoinUnanswered);
+  EXPECT_EQ(a.result(13)->error->fault, SessionFault::kWelcomeUnanswered);
+  EXPECT_EQ(a.result(14)->error->fault, SessionFault::kNotFound);
+  EXPECT_EQ(a.layer.find(handle)->roster().size(), 4u);
+  expect_agreement();
+}
+
+TEST_P(WaitingInvites, UpstreamsMembersGetOneNewcomerAnUpdate) {
+  wire.from_slipway = false;
+  invite_all(3);
+  wire.run();
+  EXPECT_EQ(wire.count(T::kGroupUpdate), 3u);
+  for (const SessionMessage& message : wire.log) {
+    if (message.type == T::kGroupUpdate) {
+      EXPECT_EQ(std::get<GroupUpdate>(message.payload).operation, GroupOperation::kAdd);
+    }
+  }
+  expect_agreement();
+}
+
+TEST_P(WaitingInvites, OneServiceTwiceIsTwoInstancesOneAfterTheOther) {
+  handle = group();
+  EXPECT_TRUE(a.layer.invite(wire.now, handle, service_of("bob"), 1));
+  wire.run();
+  EXPECT_TRUE(a.layer.invite(wire.now, handle, service_of("carol"), 2));
+  EXPECT_TRUE(a.layer.invite(wire.now, handle, c.name, 3));
+  wire.pass(1'000);
+  EXPECT_TRUE(a.succeeded(2));
+  EXPECT_EQ(a.result(3)->error->fault, SessionFault::kAlreadyMember);
+  EXPECT_EQ(c.opened.size(), 1u);
+}
+
 TEST_P(Flows, UnconfirmedWelcomeIsTakenBack) {
   const SessionHandle handle = group();
   EXPECT_TRUE(a.layer.invite(wire.now, handle, service_of("carol"), 1));
