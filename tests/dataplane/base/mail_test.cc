@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cstring>
 #include <thread>
 #include <vector>
@@ -36,8 +37,7 @@ TEST(MailRing, KeepsRecordsOfEverySizeInOrderAcrossItsEnd) {
       ASSERT_TRUE(record.has_value());
       const auto expected = pattern((next_out * 977) % kMaxMailBytes, next_out);
       ASSERT_EQ(record->type, next_out % 50);
-      ASSERT_EQ(record->bytes.size(), expected.size());
-      ASSERT_EQ(std::memcmp(record->bytes.data(), expected.data(), expected.size()), 0);
+      ASSERT_TRUE(std::ranges::equal(record->bytes, expected));
       ring.pop();
       ++next_out;
     }
@@ -85,7 +85,7 @@ TEST(MailRing, TwoThreadsSeeEveryRecordOnceAndInOrder) {
     std::memcpy(&number, record->bytes.data(), sizeof number);
     ASSERT_EQ(number, i);
     const auto expected = pattern(i % 120, i);
-    ASSERT_EQ(std::memcmp(record->bytes.data() + sizeof number, expected.data(), expected.size()), 0);
+    ASSERT_TRUE(std::ranges::equal(record->bytes.subspan(sizeof number), expected));
     ring.pop();
     ++i;
   }
