@@ -215,8 +215,10 @@ void read_routes(YamlSection& slipway, NodeSettings& out) {
     route.line = entry.line();
     route.name = read_parsed(entry, "name", parse_name);
     route.to = entry.text("to", "");
-    if (std::ranges::none_of(out.connect, [&](const auto& c) { return c.name == route.to; })) {
-      entry.reader().fail_line(entry.line_of("to"), fmt::format("`to`: no entry of `slipway.connect` is called `{}`", route.to));
+    if (std::ranges::none_of(out.connect, [&](const auto& c) { return c.name == route.to; }) &&
+        std::ranges::none_of(out.edge_clients, [&](const auto& c) { return c.endpoint == route.to; })) {
+      entry.reader().fail_line(entry.line_of("to"), fmt::format("`to`: no entry of `slipway.connect` is called `{}`, and none of upstream's "
+                                                                "`clients` has it as its endpoint", route.to));
     }
     out.routes.push_back(std::move(route));
   });

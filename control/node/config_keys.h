@@ -189,7 +189,7 @@ inline constexpr auto kConfigKeys = std::to_array<ConfigKey>({
     {"slipway", "anycast_order", "nearest or upstream", "nearest", "nearest: local and edge alike, then peer, then remote. upstream: local, remote, peer, edge."},
     {"slipway", "anycast_choice", "round_robin or least_loaded", "round_robin", "Which receiver of a class gets an anycast."},
     {"slipway", "overflow", "stall or pause", "stall", "A receiver that takes nothing. stall: its newest frames are dropped, later it is closed. pause: its senders wait for ever, as upstream."},
-    {"slipway", "routes", "list", "empty", "Static routes over links of `connect`."},
+    {"slipway", "routes", "list", "empty", "Static routes over links of `connect`, or of upstream's `clients`."},
     {"slipway", "api", "section", "", "The control API."},
     {"slipway", "keepalive_ms", "number 0 .. 600000", "5000", "Silence after which a link is probed; after three times as long it is closed. 0: never."},
     {"slipway", "stop", "section", "", "How the node stops."},
@@ -236,7 +236,7 @@ inline constexpr auto kConfigKeys = std::to_array<ConfigKey>({
     {"slipway.limits", "api_connections", "number 1 .. 1024", "64", "Connections to the control API at a time."},
 
     {"slipway.routes[]", "name", "org/namespace/service[/id]", "", "The destination."},
-    {"slipway.routes[]", "to", "name of a `connect` entry", "", "The link that leads there."},
+    {"slipway.routes[]", "to", "name of a `connect` entry, or endpoint of one of `clients`", "", "The link that leads there."},
 
     {"slipway.api", "unix", "path", "/run/slipway/control.sock for root, else $XDG_RUNTIME_DIR/slipway/control.sock", "The control API's socket. Who may open the file may control the node."},
     {"slipway.api", "tcp", "ADDRESS:PORT", "none", "Also over TCP. It has no authentication: loopback or a closed management network only."},

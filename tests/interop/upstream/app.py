@@ -7,9 +7,10 @@
   app.py serve NAME ENDPOINT             answers every session, until its input ends
   app.py attempt NAME FILE PEER          for each entry of FILE, {name: client configuration}: a connection of its own and a
                                          talk with PEER; says for each what came of it
+  app.py resident NAME FILE              in a node of upstream's own, which runs by this file: answers one session
 
 ENDPOINT may be a whole client configuration as JSON. Options: --mls, --messages N, --bytes N, --best-effort, --pause SECONDS
-(between messages), --route (set a route to the peer, as applications of 2.x must). Prints one line of JSON at its end.
+(between messages), --route (set a route to the peer, as applications of 2.x must), --wait (tell the own id, begin after a line of input). Prints one line of JSON at its end.
 """
 import argparse
 import asyncio
@@ -102,7 +103,11 @@ async def converse(options, app):
 
 
 async def talk(options):
-    return await converse(options, await start(options))
+    app = await start(options)
+    if options.wait:
+        print("id", app.name().id(), flush=True)
+        await asyncio.get_running_loop().run_in_executor(None, sys.stdin.readline)
+    return await converse(options, app)
 
 
 async def answer_session(session, answered):
@@ -127,6 +132,31 @@ async def serve(options):
         if waiting.done():
             sessions.add(asyncio.ensure_future(answer_session(waiting.result(), answered)))
             waiting = None
+    return {"answered": answered[0]}
+
+
+async def take_orders(app, link):
+    """Lines "route NAME ID" on standard input: what is for that name goes over the link."""
+    while True:
+        words = (await asyncio.get_running_loop().run_in_executor(None, sys.stdin.readline)).split()
+        if not words:
+            return
+        await app.set_route_async(slim_bindings.Name.new_with_id(*words[1].split("/"), words[2]), link)
+        print("routed", flush=True)
+
+
+async def resident(options):
+    """Its node has one link to another node. Tells its id, then takes orders."""
+    slim_bindings.initialize_from_config_with_error(options.endpoint)
+    slim_bindings.uniffi_set_event_loop(asyncio.get_running_loop())
+    app = slim_bindings.get_global_service().create_app_with_secret(name_of(options.name), SECRET)
+    print("id", app.name().id(), flush=True)
+    orders = asyncio.ensure_future(take_orders(app, 0))
+    session = await app.listen_for_session_async(PATIENCE)
+    answered = [0]
+    await answer_session(session, answered)
+    await asyncio.sleep(0.5)  # for the last acknowledgement
+    orders.cancel()
     return {"answered": answered[0]}
 
 
@@ -158,7 +188,7 @@ async def moderate(options):
     return result
 
 
-ROLES = {"listen": listen, "talk": talk, "moderate": moderate, "serve": serve, "attempt": attempt}
+ROLES = {"listen": listen, "talk": talk, "moderate": moderate, "serve": serve, "attempt": attempt, "resident": resident}
 
 
 def main():
@@ -172,6 +202,7 @@ def main():
     parser.add_argument("--messages", type=int, default=50)
     parser.add_argument("--bytes", type=int, default=0)
     parser.add_argument("--pause", type=float, default=0)
+    parser.add_argument("--wait", action="store_true")
     parser.add_argument("--route", action="store_true")
     options = parser.parse_args()
     print(json.dumps(asyncio.run(ROLES[options.role](options))), flush=True)

@@ -121,6 +121,17 @@ class App:
                 return self
         raise AssertionError(f"{self.name} did not start\n{self.tail()}")
 
+    def line(self, word):
+        """What follows this word in the next line of output that begins with it."""
+        for line in self.process.stdout:
+            if line.startswith(word):
+                return line[len(word):].strip()
+        raise AssertionError(f"{self.name} did not say {word}\n{self.tail()}")
+
+    def order(self, line):
+        self.process.stdin.write(line + "\n")
+        self.process.stdin.flush()
+
     def result(self):
         try:
             out, _ = self.process.communicate(timeout=RUN_SECONDS)

@@ -152,6 +152,35 @@ def talk(python, folder, node, peer, tag):
         assert app.result()["messages"] == 3, app.tail()
 
 
+@pytest.mark.parametrize("dialer", ["ours", pytest.param("theirs", marks=longer)])
+def test_a_remote_link_carries_what_has_a_route(python, tmp_path, dialer):
+    """Between domains nothing is synchronised: routes are set by hand, of instances, in both nodes."""
+    ours_port, theirs_port = free_port(), free_port()
+    theirs_at, ours_at = f"http://127.0.0.1:{theirs_port}", f"http://127.0.0.1:{ours_port}"
+    ours = EdgeNode(tmp_path, name="ours", edge_port=ours_port, clients=client_entry(theirs_at, "remote") if dialer == "ours" else "")
+    theirs = UpstreamNode(python, tmp_path, edge_port=theirs_port, clients=client_entry(ours_at, "remote") if dialer == "theirs" else "", start=False)
+    try:
+        with App(python, tmp_path, "resident", "org/ns/bob", str(theirs.config), mls=True) as bob:
+            bob_id = bob.line("id ")
+            link = until(lambda: ours.link_rows("remote"), "the nodes are linked")[0]
+            assert link["edge"]["mac"] and link["dialed"] == (dialer == "ours"), link
+            with App(python, tmp_path, "talk", "org/ns/alice", ours, "org/ns/bob", mls=True, messages=5, wait=True) as alice:
+                alice_id = alice.line("id ")
+                to = theirs_at if dialer == "ours" else str(link["link"])
+                for name in ("org/ns/bob", f"org/ns/bob/{bob_id}"):
+                    ours.post("/v1/route/add", {"name": name, "to": to})
+                bob.order(f"route org/ns/alice {alice_id}")
+                bob.line("routed")
+                alice.order("go")
+                assert alice.result()["messages"] == 5, alice.tail()
+                assert bob.result() == {"answered": 5}, bob.tail()
+        assert ours.drops().get("edge_mac", 0) == 0
+        ours.balanced()
+    finally:
+        ours.stop()
+        theirs.stop()
+
+
 def test_three_peers_listed_have_no_loops(python, tmp_path):
     """Two of ours and one of theirs, each linked with each: every member of a channel gets a message once."""
     ports = {name: free_port() for name in ("a-ours", "b-ours", "m-theirs")}
