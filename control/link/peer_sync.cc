@@ -6,6 +6,7 @@ namespace slipway {
 
 namespace {
 
+const std::string kProtocolVersion = NegotiationConfig{}.version;
 constexpr std::uint64_t kResendMs = 500;
 constexpr std::uint32_t kMaxTries = 40;          // then the link itself is as good as dead
 constexpr std::size_t kMaxUnanswered = 65'536;   // of one peer; beyond, announcements are not sent again
@@ -52,6 +53,7 @@ FrameBytes PeerSync::frame_of(bool add, const Name& name, std::uint64_t id, std:
   body.destination_text = components_of(database_.text_of(name), name);
   body.source_text = body.destination_text;
   body.subscription_id = id;
+  body.version = kProtocolVersion;
   return encode_subscribe(header, body);
 }
 
