@@ -357,8 +357,9 @@ def test_a_peer_is_told_all_names_at_once_and_each_change(links):
     assert peer.told()[1][raw.DESTINATION] == CAROL
     assert bob.acknowledged(subscribe(CAROL, number=9)) == ""  # no transition
     bob.close()
-    left = sorted((peer.told() for _ in range(2)), key=lambda t: t[1][raw.DESTINATION])
-    assert [(kind, pairs[raw.DESTINATION]) for kind, pairs, _ in left] == sorted([(raw.UNSUBSCRIBE, BOB), (raw.UNSUBSCRIBE, CAROL)], key=lambda t: t[1])
+    left = [peer.told() for _ in range(2)]
+    hashes = lambda of: dict(fields(of))[1]  # noqa: E731  -- the words are gone with the name
+    assert {(kind, hashes(pairs[raw.DESTINATION])) for kind, pairs, _ in left} == {(raw.UNSUBSCRIBE, hashes(BOB)), (raw.UNSUBSCRIBE, hashes(CAROL))}
     assert number in [n for _, _, n in left]
 
 
