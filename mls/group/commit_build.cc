@@ -174,7 +174,7 @@ Result<bool> CommitBuild::do_phase(Budget& budget) {
     case Phase::kSealGroupInfo:
     case Phase::kContextHash:
     case Phase::kSealWelcome: return applier_->list().adds.empty() ? true : do_welcome_phase(budget);
-    case Phase::kRelease: return applier_->release(budget);
+    case Phase::kRelease: return diff().index_keys(budget) && applier_->release(budget);
     case Phase::kDone: break;
   }
   return true;

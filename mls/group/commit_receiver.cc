@@ -183,7 +183,7 @@ Result<bool> CommitReceiver::do_phase(Budget& budget) {
       return true;
     }
     case Phase::kRelease: {
-      if (!applier_->release(budget)) {
+      if (!applier_->diff().index_keys(budget) || !applier_->release(budget)) {
         return false;
       }
       staged_->diff = std::move(applier_->diff());

@@ -268,20 +268,27 @@ void RatchetTree::unindex_parent(NodeIndex node) {
 
 void RatchetTree::apply(TreeDiff&& diff) {
   assert(diff.base_ == this && diff.dirty_.empty());
+  const bool indexed = diff.all_keys_ && diff.next_indexed_ == diff.changes_.size();
   for (const TreeDiff::Change& change : diff.changes_) {
     if (!change.content || change.node >= node_count()) {
       continue;
     }
     if (is_leaf(change.node)) {
-      unindex_leaf(leaf_of(change.node));
+      if (!indexed) {
+        unindex_leaf(leaf_of(change.node));
+      }
       leaves_[leaf_of(change.node)] = nullptr;
     } else {
-      unindex_parent(change.node);
+      if (!indexed) {
+        unindex_parent(change.node);
+      }
       parents_[change.node / 2] = nullptr;
     }
   }
   resize(diff.width_);
-  keys_.reserve(keys_.size() + diff.new_keys_.size());
+  if (indexed) {
+    keys_ = std::move(*diff.all_keys_);
+  }
   const size_t size = suite_->hash_size;
   for (TreeDiff::Change& change : diff.changes_) {
     if (change.node >= node_count()) {
@@ -294,10 +301,14 @@ void RatchetTree::apply(TreeDiff&& diff) {
     }
     if (is_leaf(change.node)) {
       leaves_[leaf_of(change.node)] = std::move(change.leaf);
-      index_leaf(leaf_of(change.node));
+      if (!indexed) {
+        index_leaf(leaf_of(change.node));
+      }
     } else {
       parents_[change.node / 2] = std::move(change.parent);
-      index_parent(change.node);
+      if (!indexed) {
+        index_parent(change.node);
+      }
     }
   }
   member_count_ = diff.member_count_;

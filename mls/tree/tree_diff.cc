@@ -385,6 +385,45 @@ void TreeDiff::hash_all() {
   hash_some(budget);
 }
 
+bool TreeDiff::index_keys(Budget& budget) {
+  constexpr size_t kMany = 256;
+  if (changes_.size() < kMany) {
+    return true;
+  }
+  if (!all_keys_) {
+    all_keys_ = base_->keys_;
+    all_keys_->reserve(base_->keys_.size() + new_keys_.size());
+    budget.draw(all_keys_->memory_bytes() / Budget::kCopiedBytes);
+  }
+  const auto each_key = [](const Leaf* leaf, const Parent* parent, auto&& use) {
+    if (leaf != nullptr) {
+      use(KeyKind::kEncryption, leaf->encryption_key());
+      use(KeyKind::kSignature, leaf->signature_key());
+    } else if (parent != nullptr) {
+      use(KeyKind::kEncryption, View(parent->encryption_key));
+    }
+  };
+  for (; next_indexed_ < changes_.size(); ++next_indexed_) {
+    if (budget.take(1, 1) == 0) {
+      return false;
+    }
+    const Change& change = changes_[next_indexed_];
+    if (!change.content) {
+      continue;
+    }
+    const NodeIndex node = change.node;
+    const Leaf* old_leaf = is_leaf(node) ? base_->leaf(leaf_of(node)).get() : nullptr;
+    const Parent* old_parent = is_leaf(node) ? nullptr : base_->parent(node);
+    each_key(old_leaf, old_parent,
+             [&](KeyKind kind, View key) { all_keys_->erase(key_tag(kind, key), kind, node); });
+    if (node < node_count()) {
+      each_key(change.leaf.get(), change.parent.get(),
+               [&](KeyKind kind, View key) { all_keys_->insert(key_tag(kind, key), kind, node); });
+    }
+  }
+  return true;
+}
+
 HashValue TreeDiff::original_tree_hash(NodeIndex node, std::span<const LeafIndex> removed) const {
   const auto from = std::ranges::lower_bound(removed, first_leaf(node));
   const auto to = std::upper_bound(from, removed.end(), node_math::last_leaf(node));

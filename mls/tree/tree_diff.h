@@ -9,6 +9,7 @@
 
 #include <array>
 #include <memory>
+#include <optional>
 #include <span>
 #include <vector>
 
@@ -89,6 +90,10 @@ class TreeDiff {
   // Tree hash of a node as if the leaves in `removed` (ascending) had never been added.
   HashValue original_tree_hash(NodeIndex node, std::span<const LeafIndex> removed) const;
 
+  // Makes the index of keys that the tree will have, if the changes are many, so that RatchetTree::apply has less to
+  // do. The last thing that is done to a diff; true when it is done.
+  bool index_keys(Budget& budget);
+
   // The whole tree as in the ratchet_tree extension.
   Bytes encode() const;
   size_t encoded_size() const;
@@ -152,6 +157,8 @@ class TreeDiff {
   std::vector<Change> changes_;
   NodeMap where_;               // node -> position in changes_
   KeyIndex new_keys_;           // keys of changed nodes; may hold stale entries
+  std::optional<KeyIndex> all_keys_;  // of the whole tree, once index_keys() has made it
+  size_t next_indexed_ = 0;
   std::vector<NodeIndex> dirty_;
   size_t dirty_done_ = 0;       // while hashing in steps: so many of dirty_ are done
   bool dirty_ordered_ = false;

@@ -20,6 +20,41 @@ Proposal proposal_of(Body body) {
   return proposal;
 }
 
+// ---- Keys.
+
+// So many joiners that the index of keys is made in steps (tests/mls/tree/unique_keys_test.cc), by the committer and by
+// who follows.
+TEST_F(BadInput, KeysOfThoseWhoJoinedInOneLargeCommit) {
+  constexpr size_t kJoiners = 300;
+  std::vector<std::unique_ptr<Client>> crowd;
+  std::vector<PrivateKeyPackage> packages;
+  CommitOptions many = commit_options();
+  for (size_t i = 0; i < kJoiners; ++i) {
+    crowd.push_back(std::make_unique<Client>(*a().suite, random_, "joiner " + std::to_string(i)));
+    packages.push_back(crowd.back()->make_package());
+  }
+  for (const PrivateKeyPackage& package : packages) {
+    many.add.push_back(package.message);
+  }
+  auto made = a().group->commit(many);
+  ASSERT_TRUE(made.has_value()) << made.error().text;
+  ASSERT_TRUE(follow(*b().group, made->commit).has_value());
+  ASSERT_TRUE(a().group->accept_commit().has_value());
+
+  const PrivateKeyPackage again = crowd[kJoiners / 2]->make_package();  // its signature key is in the tree
+  for (Client* member : {&a(), &b()}) {
+    CommitOptions twice = commit_options();
+    twice.add = {again.message};
+    EXPECT_EQ(member->group->commit(twice).error().code, ErrorCode::kKeyReuse);
+    twice.add = {packages.back().message};  // all its keys are
+    EXPECT_EQ(member->group->commit(twice).error().code, ErrorCode::kKeyReuse);
+  }
+  make_good();
+  expect_refused("signature key of a member", forge_list({proposal_of(AddProposal{again.key_package})}, false),
+                 ErrorCode::kKeyReuse);
+  expect_good_still_works();
+}
+
 // ---- Sizes.
 
 TEST_F(BadInput, MessagesLargerThanTheLimits) {
