@@ -138,18 +138,7 @@ Status CommitReceiver::note_own_update() {
 }
 
 Result<bool> CommitReceiver::step(Budget& budget) {
-  while (phase_ != Phase::kDone) {
-    if (budget.used_up()) {
-      return false;
-    }
-    MLS_ASSIGN(const bool done, do_phase(budget));
-    if (!done) {
-      return false;
-    }
-    phase_ = static_cast<Phase>(static_cast<uint8_t>(phase_) + 1);
-    next_ = 0;
-  }
-  return true;
+  return run_phases(phase_, budget, [this](Budget& left) { return do_phase(left); }, &next_);
 }
 
 Result<bool> CommitReceiver::do_phase(Budget& budget) {

@@ -1,6 +1,7 @@
 // Joining a group: by Welcome (RFC 9420, 12.4.3.1) and by external commit (12.4.3.2).
 #include <algorithm>
 
+#include "base/phases.h"
 #include "crypto/aead.h"
 #include "group/state.h"
 #include "tree/tree_validator.h"
@@ -103,17 +104,7 @@ Status StateCheck::check_member(LeafIndex index) {
 }
 
 Result<bool> StateCheck::step(Budget& budget) {
-  while (phase_ != Phase::kDone) {
-    if (budget.used_up()) {
-      return false;
-    }
-    MLS_ASSIGN(const bool done, do_phase(budget));
-    if (!done) {
-      return false;
-    }
-    phase_ = static_cast<Phase>(static_cast<uint8_t>(phase_) + 1);
-  }
-  return true;
+  return run_phases(phase_, budget, [this](Budget& left) { return do_phase(left); });
 }
 
 Result<bool> StateCheck::do_phase(Budget& budget) {
@@ -340,17 +331,7 @@ Status JoinBuild::start(const GroupConfig& config, const JoinOptions& options) {
 }
 
 Result<bool> JoinBuild::step(Budget& budget) {
-  while (phase != Phase::kDone) {
-    if (budget.used_up()) {
-      return false;
-    }
-    MLS_ASSIGN(const bool done, do_phase(budget));
-    if (!done) {
-      return false;
-    }
-    phase = static_cast<Phase>(static_cast<uint8_t>(phase) + 1);
-  }
-  return true;
+  return run_phases(phase, budget, [this](Budget& left) { return do_phase(left); });
 }
 
 Result<bool> JoinBuild::do_phase(Budget& budget) {

@@ -76,17 +76,7 @@ bool is_own_commit(const GroupState& group, View message) {
 }  // namespace
 
 Result<bool> HandshakeOpener::step(Budget& budget) {
-  while (phase_ != Phase::kDone && !own_) {
-    if (budget.used_up()) {
-      return false;
-    }
-    MLS_ASSIGN(const bool done, do_phase(budget));
-    if (!done) {
-      return false;
-    }
-    phase_ = static_cast<Phase>(static_cast<uint8_t>(phase_) + 1);
-  }
-  return true;
+  return run_phases(phase_, budget, [this](Budget& left) { return do_phase(left); });
 }
 
 Result<bool> HandshakeOpener::do_phase(Budget& budget) {
@@ -112,7 +102,7 @@ Result<bool> HandshakeOpener::do_phase(Budget& budget) {
       MLS_TRY(find_sender());
       return true;
     }
-    case Phase::kSignature: return verifying_->step(budget);
+    case Phase::kSignature: return own_ ? true : verifying_->step(budget);
     case Phase::kDone: break;
   }
   return true;

@@ -501,73 +501,67 @@ bool ProposalApplier::release(Budget& budget) {
 }
 
 Result<bool> ProposalApplier::step(Budget& budget) {
-  constexpr size_t kApplyCost = 6;    // index look-ups, a copy of some nodes
-  constexpr size_t kSupportCost = 1;
-  // Applies each of `positions` by `apply`; what does not fit is dropped or fails the list.
-  const auto each = [&](const std::vector<uint32_t>& positions, auto&& apply) -> Result<bool> {
-    for (; next_ < positions.size(); ++next_) {
-      if (budget.take(1, kApplyCost) == 0) {
-        return false;
-      }
-      const Candidate& candidate = list_.all[positions[next_]];
-      const Status status = apply(candidate);
-      if (!status) {
-        if (!forgiving_ || !candidate.by_reference) {
-          return fail(status.error());
-        }
-        dropped_.push_back(positions[next_]);
-      }
-    }
-    return true;
-  };
-  while (phase_ != Phase::kDone) {
-    bool done = true;
-    switch (phase_) {
-      case Phase::kVerify: {
-        MLS_ASSIGN(done, verify_some(budget));
-        break;
-      }
-      case Phase::kExtensions: {
-        MLS_TRY(take_extensions());
-        break;
-      }
-      case Phase::kUpdates: {
-        MLS_ASSIGN(done, each(list_.updates, [&](const Candidate& c) { return apply_update(c); }));
-        break;
-      }
-      case Phase::kRemoves: {
-        MLS_ASSIGN(done, each(list_.removes, [&](const Candidate& c) -> Status {
-          diff_.remove(c.proposal->as<RemoveProposal>()->removed);
-          return {};
-        }));
-        break;
-      }
-      case Phase::kAdds: {
-        MLS_ASSIGN(done, each(list_.adds, [&](const Candidate& c) { return apply_add(c); }));
-        if (done) {
-          drop_left_out();
-        }
-        break;
-      }
-      case Phase::kSupport: {
-        const bool needed = list_.extensions != nullptr || !list_.custom.empty();
-        for (; needed && next_ < diff_.width(); ++next_) {
-          if (budget.take(1, kSupportCost) == 0) {
-            return false;
-          }
-          if (const LeafPtr& leaf = diff_.leaf(static_cast<LeafIndex>(next_)); leaf != nullptr) {
-            MLS_TRY(check_support(*leaf));
-          }
-        }
-        break;
-      }
-      case Phase::kDone: break;
-    }
-    if (!done) {
+  return run_phases(phase_, budget, [this](Budget& left) { return do_phase(left); }, &next_);
+}
+
+// Applies each of `positions`; what does not fit is dropped or fails the list.
+template <class Apply>
+Result<bool> ProposalApplier::each(const std::vector<uint32_t>& positions, Budget& budget, Apply&& apply) {
+  constexpr size_t kApplyCost = 6;  // index look-ups, a copy of some nodes
+  for (; next_ < positions.size(); ++next_) {
+    if (budget.take(1, kApplyCost) == 0) {
       return false;
     }
-    phase_ = static_cast<Phase>(static_cast<uint8_t>(phase_) + 1);
-    next_ = 0;
+    const Candidate& candidate = list_.all[positions[next_]];
+    const Status status = apply(candidate);
+    if (!status) {
+      if (!forgiving_ || !candidate.by_reference) {
+        return fail(status.error());
+      }
+      dropped_.push_back(positions[next_]);
+    }
+  }
+  return true;
+}
+
+Result<bool> ProposalApplier::do_phase(Budget& budget) {
+  switch (phase_) {
+    case Phase::kVerify: return verify_some(budget);
+    case Phase::kExtensions: {
+      MLS_TRY(take_extensions());
+      return true;
+    }
+    case Phase::kUpdates:
+      return each(list_.updates, budget, [this](const Candidate& c) { return apply_update(c); });
+    case Phase::kRemoves:
+      return each(list_.removes, budget, [this](const Candidate& c) -> Status {
+        diff_.remove(c.proposal->as<RemoveProposal>()->removed);
+        return {};
+      });
+    case Phase::kAdds: {
+      MLS_ASSIGN(const bool done, each(list_.adds, budget, [this](const Candidate& c) { return apply_add(c); }));
+      if (done) {
+        drop_left_out();
+      }
+      return done;
+    }
+    case Phase::kSupport: return check_all_support(budget);
+    case Phase::kDone: break;
+  }
+  return true;
+}
+
+Result<bool> ProposalApplier::check_all_support(Budget& budget) {
+  if (list_.extensions == nullptr && list_.custom.empty()) {
+    return true;
+  }
+  for (; next_ < diff_.width(); ++next_) {
+    if (budget.take(1, 1) == 0) {
+      return false;
+    }
+    if (const LeafPtr& leaf = diff_.leaf(static_cast<LeafIndex>(next_)); leaf != nullptr) {
+      MLS_TRY(check_support(*leaf));
+    }
   }
   return true;
 }

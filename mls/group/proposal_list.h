@@ -2,9 +2,9 @@
 // (12.3). The same code serves those who make a commit and those who receive one.
 #pragma once
 
+#include "base/phases.h"
 #include "crypto/parallel.h"
 #include "group/state.h"
-#include "base/budget.h"
 
 namespace slipway::mls {
 
@@ -80,11 +80,15 @@ class ProposalApplier {
  private:
   enum class Phase : uint8_t { kVerify, kExtensions, kUpdates, kRemoves, kAdds, kSupport, kDone };
 
+  Result<bool> do_phase(Budget& budget);
   Result<bool> verify_some(Budget& budget);
+  template <class Apply>
+  Result<bool> each(const std::vector<uint32_t>& positions, Budget& budget, Apply&& apply);
   Status take_extensions();
   Status apply_update(const Candidate& candidate);
   Status apply_add(const Candidate& candidate);
   Status check_support(const Leaf& leaf) const;
+  Result<bool> check_all_support(Budget& budget);
   // What the whole list is checked for at its end, for one leaf: whether it may be part of it.
   Status check_fits(LeafIndex index, const Leaf& leaf);
   void drop_left_out();

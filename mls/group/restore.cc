@@ -1,6 +1,7 @@
 // Restoring groups from snapshots, step by step.
 #include <algorithm>
 
+#include "base/phases.h"
 #include "group/snapshot.h"
 
 namespace slipway::mls {
@@ -280,18 +281,7 @@ Status RestoreBuild::start(const GroupConfig& config, View snapshot, std::span<c
 }
 
 Result<bool> RestoreBuild::step(Budget& budget) {
-  while (phase != Phase::kDone) {
-    if (budget.used_up()) {
-      return false;
-    }
-    MLS_ASSIGN(const bool done, do_phase(budget));
-    if (!done) {
-      return false;
-    }
-    phase = static_cast<Phase>(static_cast<uint8_t>(phase) + 1);
-    next = 0;
-  }
-  return true;
+  return run_phases(phase, budget, [this](Budget& left) { return do_phase(left); }, &next);
 }
 
 Result<bool> RestoreBuild::do_phase(Budget& budget) {
