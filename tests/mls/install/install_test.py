@@ -1,13 +1,17 @@
 """Installs the MLS library into an empty folder and builds a program against it by pkg-config alone."""
 import os
+import re
 import shutil
 import subprocess
+import textwrap
 from pathlib import Path
 
 import pytest
 
 BUILD = Path(os.environ["SLIPWAY_BUILD"])
 CONSUMER = Path(__file__).with_name("consumer.cc")
+MLS = Path(__file__).parents[3] / "mls"
+EXAMPLE = MLS / "examples/two_members.cc"
 
 
 @pytest.fixture(scope="module")
@@ -27,16 +31,32 @@ def pkg_config(prefix, *arguments):
     return subprocess.check_output(["pkg-config", *arguments, "slipway-mls"], env=env, text=True).split()
 
 
-def test_a_program_builds_and_runs_against_the_installed_library(prefix, tmp_path):
-    program = tmp_path / "consumer"
+def build_and_run(prefix, source, tmp_path):
+    program = tmp_path / source.stem
     sanitize = os.environ.get("SLIPWAY_SANITIZE")
     flags = [f"-fsanitize={sanitize}"] if sanitize else []
-    subprocess.run(["c++", "-Wall", "-Wextra", "-Werror", *flags, str(CONSUMER), "-o", str(program),
+    # g++ would have a designated initializer name every field.
+    warnings = ["-Wall", "-Wextra", "-Wno-missing-field-initializers", "-Werror"]
+    subprocess.run(["c++", *warnings, *flags, str(source), "-o", str(program),
                     *pkg_config(prefix, "--cflags", "--libs", "--static")], check=True)
-    output = subprocess.check_output([str(program)], text=True).split()
+    return subprocess.check_output([str(program)], text=True)
+
+
+def test_a_program_builds_and_runs_against_the_installed_library(prefix, tmp_path):
+    output = build_and_run(prefix, CONSUMER, tmp_path).split()
     assert len(output) == 8
     assert output[1] == "MLS_128_DHKEMP256_AES128GCM_SHA256_P256"
     assert output[-1] == "unsupported"
+
+
+def test_the_example_builds_and_runs_against_the_installed_library(prefix, tmp_path):
+    assert build_and_run(prefix, EXAMPLE, tmp_path) == "alice says: hello, bob\n"
+
+
+def test_the_readme_shows_the_example():
+    (shown,) = re.findall(r"```cpp\n(.*?)```", (MLS / "README.md").read_text(), re.DOTALL)
+    (run,) = re.findall(r"// \[begin\]\n(.*?) *// \[end\]", EXAMPLE.read_text(), re.DOTALL)
+    assert shown == textwrap.dedent(run)
 
 
 def test_private_headers_stay_at_home(prefix):
