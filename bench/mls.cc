@@ -4,10 +4,10 @@
 #include <fmt/format.h>
 #include <malloc.h>
 
-#include <condition_variable>
+#include <array>
+#include <atomic>
 #include <cstdio>
 #include <cstdlib>
-#include <mutex>
 #include <optional>
 #include <set>
 #include <thread>
@@ -44,74 +44,79 @@ void must(const mls::Status& status, const char* what) {
   }
 }
 
-// The caller and one more thread, each doing every other piece.
+// The caller and one more thread, each doing every other piece. Between pieces of work that follow each other closely
+// both stay awake: to be woken up takes as long as some of the work.
 class TwoThreads final : public mls::Parallel {
  public:
   TwoThreads() : thread_([this] { serve(); }) {}
   ~TwoThreads() override {
-    {
-      const std::lock_guard lock(mutex_);
-      stop_ = true;
-    }
-    wake_.notify_all();
+    post({});
     thread_.join();
   }
   TwoThreads(const TwoThreads&) = delete;
   TwoThreads& operator=(const TwoThreads&) = delete;
 
   void run(std::size_t count, Piece piece, void* context) override {
-    {
-      const std::lock_guard lock(mutex_);
-      work_ = {count, piece, context};
-      busy_ = true;
-    }
-    wake_.notify_all();
+    post({count, piece, context});
     const std::uint64_t start = thread_cpu_ns();
     for (std::size_t i = 0; i < count; i += 2) {
       piece(context, i);
     }
-    const std::uint64_t own_ns = thread_cpu_ns() - start;
-    std::unique_lock lock(mutex_);
-    wake_.wait(lock, [this] { return !busy_; });
-    waited_ns_ += other_ns_ > own_ns ? other_ns_ - own_ns : 0;
+    const std::uint64_t end = thread_cpu_ns();
+    const std::uint64_t own_ns = end - start;
+    await(done_, posted_.load(std::memory_order_relaxed) - 1);
+    // Time on the processor while waiting is none of the work's.
+    waiting_ns_ += static_cast<std::int64_t>(other_ns_ > own_ns ? other_ns_ - own_ns : 0) -
+                   static_cast<std::int64_t>(thread_cpu_ns() - end);
   }
-  // What the caller had to wait for since the last call, if each thread had a CPU of its own.
-  std::uint64_t take_waited_ns() { return std::exchange(waited_ns_, 0); }
+  // To be added to the CPU time of the caller since the last call: what it had to wait for, had each thread a CPU,
+  // instead of what it spent waiting.
+  std::int64_t take_waiting_ns() { return std::exchange(waiting_ns_, 0); }
 
  private:
   struct Work {
     std::size_t count = 0;
-    Piece piece = nullptr;
+    Piece piece = nullptr;  // null: no more
     void* context = nullptr;
   };
+
+  void post(Work work) {
+    work_ = work;
+    posted_.fetch_add(1, std::memory_order_release);
+    posted_.notify_one();
+  }
+  // Returns when `word` is no longer `old`.
+  static void await(const std::atomic<std::uint32_t>& word, std::uint32_t old) {
+    constexpr std::uint64_t kAwake_ns = 1'000'000;
+    const std::uint64_t end = wall_ns() + kAwake_ns;
+    while (word.load(std::memory_order_acquire) == old) {
+      if (wall_ns() > end) {
+        word.wait(old, std::memory_order_acquire);
+      }
+    }
+  }
   void serve() {
-    std::unique_lock lock(mutex_);
-    while (true) {
-      wake_.wait(lock, [this] { return busy_ || stop_; });
-      if (stop_) {
+    for (std::uint32_t round = 0;; ++round) {
+      await(posted_, round);
+      const Work work = work_;
+      if (work.piece == nullptr) {
         return;
       }
-      const Work work = work_;
-      lock.unlock();
       const std::uint64_t start = thread_cpu_ns();
       for (std::size_t i = 1; i < work.count; i += 2) {
         work.piece(work.context, i);
       }
-      const std::uint64_t used_ns = thread_cpu_ns() - start;
-      lock.lock();
-      other_ns_ = used_ns;
-      busy_ = false;
-      wake_.notify_all();
+      other_ns_ = thread_cpu_ns() - start;
+      done_.fetch_add(1, std::memory_order_release);
+      done_.notify_one();
     }
   }
 
-  std::mutex mutex_;
-  std::condition_variable wake_;
   Work work_;
-  bool busy_ = false;
-  bool stop_ = false;
+  std::atomic<std::uint32_t> posted_ = 0;
+  std::atomic<std::uint32_t> done_ = 0;
   std::uint64_t other_ns_ = 0;
-  std::uint64_t waited_ns_ = 0;
+  std::int64_t waiting_ns_ = 0;
   std::thread thread_;
 };
 
@@ -188,7 +193,8 @@ std::size_t heap_bytes() {
 class Run {
  public:
   Run(Crowd& crowd, FloorMeter& meter, Recorder& recorder, std::uint32_t members, const Options& options, std::uint64_t end_ns)
-      : crowd_(crowd), meter_(meter), recorder_(recorder), members_(members), options_(options), end_ns_(end_ns) {
+      : crowd_(crowd), meter_(meter), recorder_(recorder), members_(members), options_(options), end_ns_(end_ns),
+        warm_up_meters_{FloorMeter(suite_number(crowd)), FloorMeter(suite_number(crowd))} {
     two_.parallel = &threads_;
     signer_ = get(mls::SignatureKey::generate(crowd.suite(), mls::system_random()), "a signature key");
     crowd_.grow(members_ + options_.pairs);
@@ -223,9 +229,10 @@ class Run {
   }
 
  private:
+  static std::uint16_t suite_number(const Crowd& crowd) { return static_cast<std::uint16_t>(crowd.suite().id); }
   bool late() const { return options_.quick && wall_ns() > end_ns_; }
   LineId id(Operation operation) const {
-    return {static_cast<std::uint16_t>(crowd_.suite().id), members_, operation};
+    return {suite_number(crowd_), members_, operation};
   }
   // Operations over the whole group take seconds at N = 5000.
   std::uint32_t whole_group_rounds() const {
@@ -239,10 +246,11 @@ class Run {
     const bool large = operation == Operation::kProtect16k || operation == Operation::kUnprotect16k;
     const Primitives before = meter_.sample(large);
     rehearse();
-    threads_.take_waited_ns();
+    threads_.take_waiting_ns();
     const std::uint64_t start = thread_cpu_ns();
     work();
-    const std::uint64_t used_ns = thread_cpu_ns() - start + threads_.take_waited_ns();
+    const auto own_ns = static_cast<std::int64_t>(thread_cpu_ns() - start);
+    const std::int64_t used_ns = own_ns + threads_.take_waiting_ns();
     const Primitives after = meter_.sample(large);
     recorder_.add(id(operation), before, after, static_cast<double>(used_ns) / count);
   }
@@ -257,6 +265,12 @@ class Run {
     }
   }
 
+  // The floor leaves the caller's processor warm; the lent thread's has done something else meanwhile. So both do what
+  // the floor does once more, untimed.
+  void warm_both_threads() {
+    mls::parallel_for(&threads_, 2, [this](std::size_t i) { (void)warm_up_meters_[i].sample(); });
+  }
+
   // A group is made, one of its members joins, and its maker updates before anybody else has.
   void from_nothing(const GroupConfig& config, Operation create, Operation join, Operation update) {
     Group alice = crowd_.create(config, signer_);
@@ -265,15 +279,20 @@ class Run {
     for (std::uint32_t i = 0; i < members_; ++i) {
       options.add.push_back(crowd_[i].package.message);
     }
+    const auto rehearse = [&] {
+      if (config.parallel != nullptr) {
+        warm_both_threads();
+      }
+    };
     mls::CommitResult made;
     measure(create, 1, [&] {
       made = get(alice.commit(options), "adding all");
       must(alice.accept_commit(), "accepting a commit");
-    });
+    }, rehearse);
     std::optional<Group> bob;
-    measure(join, 1, [&] { bob.emplace(crowd_.join(config, made.welcome, 0)); });
+    measure(join, 1, [&] { bob.emplace(crowd_.join(config, made.welcome, 0)); }, rehearse);
     Bytes updated;
-    measure(update, 1, [&] { updated = commit(alice, update_options()); });
+    measure(update, 1, [&] { updated = commit(alice, update_options()); }, rehearse);
     if (&config == &one_) {
       alice_.emplace(std::move(alice));
       bob_ = std::move(bob);
@@ -480,6 +499,7 @@ class Run {
   const Options& options_;
   const std::uint64_t end_ns_;
   TwoThreads threads_;
+  std::array<FloorMeter, 2> warm_up_meters_;
   GroupConfig one_;
   GroupConfig two_;
   mls::SignatureKey signer_;

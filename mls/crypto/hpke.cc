@@ -48,8 +48,11 @@ Result<Encapsulated> kem_encap_with(const Suite& suite, View public_key, const K
 }
 
 Result<Encapsulated> kem_encap(const Suite& suite, View public_key, Random& random) {
-  MLS_ASSIGN(KemKey ephemeral, KemKey::generate(suite, random));
-  return kem_encap_with(suite, public_key, ephemeral);
+  MLS_ASSIGN(const EphemeralDh ephemeral, ephemeral_dh(suite, public_key, random));
+  Encapsulated out;
+  out.enc = ephemeral.public_key;
+  out.shared_secret = extract_and_expand(suite, ephemeral.shared_secret, out.enc, public_key);
+  return out;
 }
 
 Result<Secret> kem_decap(const Suite& suite, const KemKey& key, View enc) {
@@ -102,9 +105,8 @@ Result<SecretBytes> open_with(const Suite& suite, const KemKey& key, const KeySc
   return plaintext;
 }
 
-Result<HpkeSealed> seal_with(const Suite& suite, View public_key, const KeyScheduleContext& context,
-                             View aad, View plaintext, Random& random) {
-  MLS_ASSIGN(const Encapsulated encapsulated, kem_encap(suite, public_key, random));
+Result<HpkeSealed> seal_with(const Suite& suite, const Encapsulated& encapsulated,
+                             const KeyScheduleContext& context, View aad, View plaintext) {
   const SealingKey sealing =
       sealing_key(suite, schedule_secret(suite, encapsulated.shared_secret), context);
   HpkeSealed sealed;
@@ -130,8 +132,8 @@ HpkeContext hpke_key_schedule(const Suite& suite, View shared_secret, View info)
 
 Result<HpkeSealed> hpke_seal(const Suite& suite, View public_key, View info, View aad, View plaintext,
                              Random& random) {
-  return seal_with(suite, public_key, key_schedule_context(suite, hash_info(suite, info)), aad, plaintext,
-                   random);
+  MLS_ASSIGN(const Encapsulated encapsulated, kem_encap(suite, public_key, random));
+  return seal_with(suite, encapsulated, key_schedule_context(suite, hash_info(suite, info)), aad, plaintext);
 }
 
 Result<SecretBytes> hpke_open(const Suite& suite, const KemKey& key, View enc, View info, View aad,
@@ -170,7 +172,12 @@ LabelSealer::LabelSealer(const Suite& suite, const HashValue& context_hash)
     : suite_(&suite), key_schedule_context_(key_schedule_context(suite, context_hash)) {}
 
 Result<HpkeSealed> LabelSealer::seal(View public_key, View plaintext, Random& random) const {
-  return seal_with(*suite_, public_key, key_schedule_context_, {}, plaintext, random);
+  MLS_ASSIGN(const Encapsulated encapsulated, kem_encap(*suite_, public_key, random));
+  return seal(encapsulated, plaintext);
+}
+
+Result<HpkeSealed> LabelSealer::seal(const Encapsulated& encapsulated, View plaintext) const {
+  return seal_with(*suite_, encapsulated, key_schedule_context_, {}, plaintext);
 }
 
 Result<SecretBytes> decrypt_with_label(const Suite& suite, const KemKey& key, std::string_view label,

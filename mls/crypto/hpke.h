@@ -58,6 +58,8 @@ class LabelSealer {
   // With the context hashed before: see start_context_hash.
   LabelSealer(const Suite& suite, const HashValue& context_hash);
   Result<HpkeSealed> seal(View public_key, View plaintext, Random& random) const;
+  // With the public-key work done before, which does not depend on the context.
+  Result<HpkeSealed> seal(const Encapsulated& encapsulated, View plaintext) const;
 
  private:
   const Suite* suite_;

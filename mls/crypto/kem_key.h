@@ -1,12 +1,9 @@
 // Keys of the DHKEMs of RFC 9180 (4.1, 7.1): X25519, X448, P-256, P-384, P-521.
 //
-// A public key is its serialized bytes: taking them in costs next to nothing against a DH, so there
-// is no object to keep. A private key costs as much to import as a DH on the X curves: keep the
-// object. Objects may move between threads; different threads may use one as long as nobody changes
-// it.
+// A key is its serialized bytes: the library's object for one costs little to make against a DH, and ten times as
+// much memory to keep. Importing a private key computes its public key, which costs as much as a DH. Objects may move
+// between threads; different threads may use one as long as nobody changes it.
 #pragma once
-
-#include <memory>
 
 #include "base/error.h"
 #include "crypto/bytes.h"
@@ -40,12 +37,15 @@ class KemKey {
   Result<Secret> dh(const Suite& suite, View peer) const;
 
  private:
-  struct FreeKey {
-    void operator()(EVP_PKEY* key) const;
-  };
   Secret private_key_;
   PublicKeyBytes public_key_;
-  std::unique_ptr<EVP_PKEY, FreeKey> key_;  // X curves only: import costs a multiplication
 };
+
+// A DH with a fresh key that serves for nothing else, as an encapsulation needs it. kInvalidKey as KemKey::dh.
+struct EphemeralDh {
+  PublicKeyBytes public_key;
+  Secret shared_secret;
+};
+Result<EphemeralDh> ephemeral_dh(const Suite& suite, View peer, Random& random);
 
 }  // namespace slipway::mls

@@ -21,7 +21,9 @@ using internal::PkeyContext;
 struct SignatureContext {
   const Suite* suite;
   Pkey key;
-  PkeyContext operation;  // ECDSA only: ready to sign or to verify, as often as one likes
+  // Ready to sign or to verify, as often as one likes. Which of the two it is, and when it is made, is the key's.
+  PkeyContext operation;             // ECDSA
+  internal::MdContext edwards;       // EdDSA
 };
 
 namespace {
@@ -105,30 +107,53 @@ class JoinedSignContent {
   Bytes& bytes_;
 };
 
-// Without a library context, the library's own.
-Status verify_edwards(EVP_PKEY* key, View joined, View signature, OSSL_LIB_CTX* library = nullptr) {
-  EVP_MD_CTX* context = internal::contexts().signature.get();
-  if (EVP_MD_CTX_reset(context) != 1 ||
-      EVP_DigestVerifyInit_ex(context, nullptr, nullptr, library, nullptr, key, nullptr) != 1) {
+enum class Direction { kSign, kVerify };
+
+// Makes a context ready for one EdDSA operation. Without a key, one that was ready before: that is nearly free.
+Status start_edwards(Direction direction, EVP_MD_CTX* context, EVP_PKEY* key, OSSL_LIB_CTX* library = nullptr) {
+  const auto start = direction == Direction::kSign ? &EVP_DigestSignInit_ex : &EVP_DigestVerifyInit_ex;
+  if (context == nullptr || (key != nullptr && EVP_MD_CTX_reset(context) != 1) ||
+      start(context, nullptr, nullptr, library, nullptr, key, nullptr) != 1) {
     return library_failed();
   }
+  return {};
+}
+
+// The context that a key keeps, made at the first use.
+Status start_kept(Direction direction, SignatureContext& kept) {
+  const bool first = kept.edwards == nullptr;
+  if (first) {
+    kept.edwards.reset(EVP_MD_CTX_new());
+  }
+  const Status started = start_edwards(direction, kept.edwards.get(), first ? kept.key.get() : nullptr);
+  if (!started) {
+    kept.edwards.reset();
+  }
+  return started;
+}
+
+Status verify_edwards(EVP_MD_CTX* context, View joined, View signature) {
   if (EVP_DigestVerify(context, signature.data(), signature.size(), joined.data(), joined.size()) != 1) {
     return bad_signature();
   }
   return {};
 }
 
-Result<Signature> sign_edwards(EVP_PKEY* key, View joined, OSSL_LIB_CTX* library = nullptr) {
+Result<Signature> sign_edwards(EVP_MD_CTX* context, View joined) {
   auto signature = Signature::with_size(kMaxSignatureBytes);
   size_t size = signature.size();
-  EVP_MD_CTX* context = internal::contexts().signature.get();
-  if (EVP_MD_CTX_reset(context) != 1 ||
-      EVP_DigestSignInit_ex(context, nullptr, nullptr, library, nullptr, key, nullptr) != 1 ||
-      EVP_DigestSign(context, signature.data(), &size, joined.data(), joined.size()) != 1) {
+  if (EVP_DigestSign(context, signature.data(), &size, joined.data(), joined.size()) != 1) {
     return library_failed();
   }
   signature.resize(size);
   return signature;
+}
+
+// With a key that is used once, on the thread's context. Without a library context, the library's own.
+Status verify_edwards_once(EVP_PKEY* key, View joined, View signature, OSSL_LIB_CTX* library = nullptr) {
+  EVP_MD_CTX* context = internal::contexts().signature.get();
+  MLS_TRY(start_edwards(Direction::kVerify, context, key, library));
+  return verify_edwards(context, joined, signature);
 }
 
 Status verify_ecdsa(EVP_PKEY_CTX* operation, View digest, View signature) {
@@ -180,9 +205,8 @@ Status put_point(const Suite& suite, EVP_PKEY* key, View point) {
 }
 
 Result<Pkey> import_public(const Suite& suite, View public_key) {
-  Pkey key;
   if (EcCurve::of(suite.signature) != nullptr) {
-    key = empty_ec_key(suite.signature);
+    Pkey key = empty_ec_key(suite.signature);
     if (!key) {
       return library_failed();
     }
@@ -192,12 +216,18 @@ Result<Pkey> import_public(const Suite& suite, View public_key) {
   if (public_key.size() != suite.signature_public_key_size) {
     return bad_public_key();
   }
-  key.reset(EVP_PKEY_new_raw_public_key_ex(nullptr, edwards_name(suite.signature), nullptr,
-                                           public_key.data(), public_key.size()));
-  if (!key) {
+  const bool small = suite.signature == SignatureScheme::kEd25519;
+  EVP_PKEY_CTX* maker = internal::key_maker(internal::contexts().edwards_maker[small ? 0 : 1],
+                                            edwards_name(suite.signature));
+  OSSL_PARAM parts[] = {
+      OSSL_PARAM_construct_octet_string(OSSL_PKEY_PARAM_PUB_KEY, const_cast<uint8_t*>(public_key.data()),
+                                        public_key.size()),
+      OSSL_PARAM_construct_end()};
+  EVP_PKEY* made = nullptr;
+  if (maker == nullptr || EVP_PKEY_fromdata(maker, &made, EVP_PKEY_PUBLIC_KEY, parts) != 1) {
     return library_failed();
   }
-  return key;
+  return Pkey(made);
 }
 
 Result<Pkey> import_private_ec(const EcCurve& curve, View private_key, View public_key) {
@@ -246,7 +276,7 @@ Result<SignaturePublicKey> SignaturePublicKey::import(const Suite& suite, View p
     MLS_TRY(validate_signature_public_key(suite, public_key));
   }
   SignaturePublicKey out;
-  out.context_ = std::make_shared<SignatureContext>(&suite, std::move(key));
+  out.context_ = std::make_shared<SignatureContext>(&suite, std::move(key), nullptr, nullptr);
   if (EcCurve::of(suite.signature) != nullptr) {
     PkeyContext& operation = out.context_->operation;
     operation.reset(EVP_PKEY_CTX_new_from_pkey(nullptr, out.context_->key.get(), nullptr));
@@ -265,7 +295,8 @@ Status SignaturePublicKey::verify(std::string_view label, Pieces content, View s
     return verify_ecdsa(context_->operation.get(),
                         hash_sign_content(*context_->suite, label, content), signature);
   }
-  return verify_edwards(context_->key.get(), JoinedSignContent(label, content).view(), signature);
+  MLS_TRY(start_kept(Direction::kVerify, *context_));
+  return verify_edwards(context_->edwards.get(), JoinedSignContent(label, content).view(), signature);
 }
 
 namespace {
@@ -306,7 +337,7 @@ Status verify_once(const Suite& suite, View public_key, std::string_view label, 
     return verify_ecdsa_once(suite, public_key, hash_sign_content(suite, label, content), signature);
   }
   MLS_ASSIGN(Pkey key, import_public(suite, public_key));
-  return verify_edwards(key.get(), JoinedSignContent(label, content).view(), signature);
+  return verify_edwards_once(key.get(), JoinedSignContent(label, content).view(), signature);
 }
 
 Result<SignatureKey> SignatureKey::import(const Suite& suite, View private_key) {
@@ -334,7 +365,7 @@ Result<SignatureKey> SignatureKey::import(const Suite& suite, View private_key) 
       return library_failed();
     }
   }
-  out.context_ = std::make_shared<SignatureContext>(&suite, std::move(key));
+  out.context_ = std::make_shared<SignatureContext>(&suite, std::move(key), nullptr, nullptr);
   return out;
 }
 
@@ -382,7 +413,8 @@ Result<Signature> SignatureKey::sign(std::string_view label, Pieces content) con
   if (EcCurve::of(context_->suite->signature) != nullptr) {
     return sign_digest(hash_sign_content(*context_->suite, label, content));
   }
-  return sign_edwards(context_->key.get(), JoinedSignContent(label, content).view());
+  MLS_TRY(start_kept(Direction::kSign, *context_));
+  return sign_edwards(context_->edwards.get(), JoinedSignContent(label, content).view());
 }
 
 // ---- In steps.
@@ -462,6 +494,17 @@ struct SignSteps::State : ContentSteps {
   using ContentSteps::ContentSteps;
   const SignatureKey* key = nullptr;
   std::optional<Signature> made;
+
+  Result<Signature> sign() {
+    SignatureContext& kept = *key->context_;
+    if (library() == nullptr) {
+      MLS_TRY(start_kept(Direction::kSign, kept));
+      return sign_edwards(kept.edwards.get(), joined());
+    }
+    EVP_MD_CTX* context = internal::contexts().signature.get();
+    MLS_TRY(start_edwards(Direction::kSign, context, kept.key.get(), library()));
+    return sign_edwards(context, joined());
+  }
 };
 
 SignSteps::SignSteps(const SignatureKey& key, std::string_view label, const std::vector<View>& content)
@@ -485,7 +528,7 @@ Result<bool> SignSteps::step(Budget& budget) {
       break;
     }
     const internal::KnownDigests::Use use(state.known());
-    auto made = sign_edwards(state.key->context_->key.get(), state.joined(), state.library());
+    auto made = state.sign();
     if (made) {
       state.made = *made;
     } else if (!state.known().lacks_one()) {
@@ -526,7 +569,7 @@ Result<bool> VerifySteps::step(Budget& budget) {
     }
     MLS_ASSIGN(const Pkey key, import_public(state.suite(), state.public_key));
     const internal::KnownDigests::Use use(state.known());
-    const Status status = verify_edwards(key.get(), state.joined(), state.signature, state.library());
+    const Status status = verify_edwards_once(key.get(), state.joined(), state.signature, state.library());
     if (status) {
       state.good = true;
     } else if (!state.known().lacks_one()) {

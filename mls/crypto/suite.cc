@@ -87,6 +87,16 @@ ThreadContexts& contexts() {
   return kept;
 }
 
+EVP_PKEY_CTX* key_maker(PkeyContext& kept, const char* type) {
+  if (!kept) {
+    kept.reset(EVP_PKEY_CTX_new_from_name(nullptr, type, nullptr));
+    if (kept && EVP_PKEY_fromdata_init(kept.get()) != 1) {
+      kept.reset();
+    }
+  }
+  return kept.get();
+}
+
 }  // namespace internal
 
 namespace {

@@ -42,11 +42,17 @@ struct ThreadContexts {
   std::array<CipherContext, 4> seal;      // by AeadId
   std::array<CipherContext, 4> open;
   BnContext numbers;
-  PkeyContext x25519_maker;               // of key objects; made on first use
-  std::array<ScratchKey, 5> verifier;     // by SignatureScheme; made on first use
+  std::array<PkeyContext, 2> x_maker;     // of key objects: X25519, X448. This and what follows made on first use
+  std::array<PkeyContext, 2> edwards_maker;  // Ed25519, Ed448
+  std::array<Pkey, 2> x_peer;             // X25519, X448: takes one public key after another
+  std::array<ScratchKey, 5> verifier;     // by SignatureScheme
   Bytes joined;                           // content that must lie in one piece to be signed
 };
 ThreadContexts& contexts();
+
+// A context that makes key objects of that type out of their parts: `kept` if there is one, else made anew and kept.
+// Null if the library refuses.
+EVP_PKEY_CTX* key_maker(PkeyContext& kept, const char* type);
 
 // To be called where a library call has failed. The library keeps its errors in a queue per thread, and
 // whoever asks a TLS connection next on this thread would take ours for its own.

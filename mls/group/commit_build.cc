@@ -184,18 +184,17 @@ Result<bool> CommitBuild::do_path_phase(Budget& budget) {
   switch (phase_) {
     case Phase::kPathSecrets: {
       MLS_TRY(start_path());
-      budget.draw(2 * Budget::kPublicKeyOp);
+      budget.draw((external_ ? Budget::kPublicKeyOp : 0) + recipients_.size() / 8);
       return true;
     }
-    case Phase::kPathKeys: return path_.derived.step(budget, group_->config.parallel);
+    case Phase::kPathKeys: return make_path_keys(budget);
     case Phase::kPath: {
       MLS_TRY(merge_path());
       budget.draw(Budget::kPublicKeyOp);
       return true;
     }
     case Phase::kChecks: {
-      MLS_TRY(prepare_path_seal());
-      budget.draw(recipients_.size() / 8);
+      prepare_path_seal();
       return true;
     }
     default: return seal_path(budget);
@@ -227,26 +226,73 @@ Result<LeafNode> CommitBuild::new_leaf() {
     MLS_ASSIGN(leaf, changed_own_leaf(before, options_.leaf.value_or(LeafChange{})));
     leaf.signature_key = to_bytes(new_signer().public_key());
   }
-  leaf.encryption_key = to_bytes(leaf_key_.public_key());
   leaf.source = LeafNodeSource::kCommit;
   return leaf;
 }
 
 Status CommitBuild::start_path() {
   const Suite& suite = *group_->suite;
-  MLS_ASSIGN(leaf_key_, KemKey::generate(suite, *group_->random));
   MLS_ASSIGN(new_leaf_, new_leaf());
   if (external_) {
+    MLS_ASSIGN(leaf_key_, KemKey::generate(suite, *group_->random));
+    new_leaf_.encryption_key = to_bytes(leaf_key_.public_key());
     MLS_ASSIGN(self_, diff().add(Leaf::from(new_leaf_), group_->limits()));
     diff().hash_all();
   }
   MLS_ASSIGN(path_, start_own_path(suite, diff().filtered_direct_path(self_), *group_->random));
+  path_.derived.keys.resize(path_.steps.size());
+  recipients_ = path_recipients(diff(), path_.steps, sorted_joiners_);
+  encapsulated_.resize(recipients_.size());
+  sealed_path_.resize(recipients_.size());
   return {};
+}
+
+// All of the path's public-key work but the signatures, in no order: an encapsulation to each recipient, the keys of
+// the path's nodes, the key of our leaf. What is encapsulated is used when the tree hash is known.
+Status CommitBuild::do_key_work(size_t i, Random& random) {
+  const Suite& suite = *group_->suite;
+  if (i < recipients_.size()) {
+    MLS_ASSIGN(encapsulated_[i], kem_encap(suite, diff().encryption_key(recipients_[i].node), random));
+    return {};
+  }
+  i -= recipients_.size();
+  if (i < path_.steps.size()) {
+    MLS_ASSIGN(path_.derived.keys[i], path_.derived.make_key(i));
+    return {};
+  }
+  MLS_ASSIGN(leaf_key_, KemKey::generate(suite, random));
+  return {};
+}
+
+Result<bool> CommitBuild::make_path_keys(Budget& budget) {
+  LockedRandom random(*group_->random);
+  const size_t all = recipients_.size() + path_.steps.size() + (external_ ? 0 : 1);
+  while (next_ < all) {
+    size_t count = 0;
+    while (next_ + count < all) {
+      const size_t multiplications = next_ + count < recipients_.size() ? 2 : 1;
+      if (budget.take(1, multiplications * Budget::kPublicKeyOp) == 0) {
+        break;
+      }
+      ++count;
+    }
+    if (count == 0) {
+      return false;
+    }
+    std::vector<Status> results(count);
+    parallel_for(group_->config.parallel, count, [&](size_t i) { results[i] = do_key_work(next_ + i, random); });
+    for (const Status& result : results) {
+      MLS_TRY(result);
+    }
+    next_ += count;
+  }
+  return true;
 }
 
 Status CommitBuild::merge_path() {
   const Suite& suite = *group_->suite;
   LeafNode leaf = std::move(new_leaf_);
+  leaf.encryption_key = to_bytes(leaf_key_.public_key());
   leaf.parent_hash = to_bytes(diff().merge_path(self_, path_.steps, path_.public_keys()));
   MLS_TRY(sign_leaf(suite, new_signer(), leaf, group_->group_id(), self_));
   leaf_ = Leaf::from(leaf);
@@ -274,34 +320,32 @@ Status CommitBuild::check_own_leaf() {
   return check_newcomer(*group_, diff(), KeyIndex(), self_, *leaf_);
 }
 
-Status CommitBuild::prepare_path_seal() {
+void CommitBuild::prepare_path_seal() {
   GroupContext provisional = group_->now.context;
   ++provisional.epoch;
   provisional.tree_hash = to_bytes(diff().root_hash());
   provisional.extensions = applier_->extensions();
   path_sealer_.emplace(*group_->suite, kUpdatePathNodeLabel, encode(provisional));
-  recipients_ = path_recipients(diff(), path_.steps, sorted_joiners_);
-  sealed_path_.resize(recipients_.size());
-  return {};
 }
 
 Result<bool> CommitBuild::seal_path(Budget& budget) {
-  LockedRandom random(*group_->random);
+  constexpr size_t kSealCost = 8;
+  constexpr size_t kWorthSharing = 8;  // fewer are done before another thread has begun
   while (next_ < recipients_.size()) {
-    const size_t count = budget.take(recipients_.size() - next_, 2 * Budget::kPublicKeyOp);
+    const size_t count = budget.take(recipients_.size() - next_, kSealCost);
     if (count == 0) {
       return false;
     }
     std::vector<Status> results(count);
-    parallel_for(group_->config.parallel, count, [&](size_t i) {
-      const PathRecipient& to = recipients_[next_ + i];
-      auto sealed = path_sealer_->seal(diff().encryption_key(to.node), path_.derived.secrets[to.step],
-                                       random);
+    parallel_for(count < kWorthSharing ? nullptr : group_->config.parallel, count, [&](size_t i) {
+      const size_t at = next_ + i;
+      auto sealed = path_sealer_->seal(encapsulated_[at], path_.derived.secrets[recipients_[at].step]);
       if (sealed) {
-        sealed_path_[next_ + i] = std::move(*sealed);
+        sealed_path_[at] = std::move(*sealed);
       } else {
         results[i] = fail(sealed.error());
       }
+      encapsulated_[at].shared_secret.clear();
     });
     for (const Status& result : results) {
       MLS_TRY(result);

@@ -72,7 +72,9 @@ struct CommitBuild {
   Status start_path();
   Status merge_path();
   Status check_own_leaf();
-  Status prepare_path_seal();
+  Status do_key_work(size_t i, Random& random);
+  Result<bool> make_path_keys(Budget& budget);
+  void prepare_path_seal();
   Result<bool> seal_path(Budget& budget);
   // Commit and epoch.
   bool encode_proposals(Budget& budget);
@@ -116,6 +118,7 @@ struct CommitBuild {
   LeafPtr leaf_;
   std::optional<LabelSealer> path_sealer_;
   std::vector<PathRecipient> recipients_;
+  std::vector<Encapsulated> encapsulated_;
   std::vector<HpkeSealed> sealed_path_;
 
   // New epoch.

@@ -121,13 +121,22 @@ Result<bool> StateCheck::do_phase(Budget& budget) {
       if (!verifying_) {
         MLS_TRY(start_signature());
       }
-      MLS_ASSIGN(const bool done, verifying_->step(budget));
-      if (done) {
-        verifying_.reset();
-        validator_.emplace(group_.tree, info_.group_context.group_id, group_.config.parallel);
-        view_.emplace(group_.tree);
+      // A short one is verified with the leaves if that is faster.
+      constexpr size_t kShortBytes = size_t{16} << 10;
+      const bool with_leaves = group_.config.parallel != nullptr && signed_part_.size() <= kShortBytes;
+      if (!with_leaves) {
+        MLS_ASSIGN(const bool done, verifying_->step(budget));
+        if (!done) {
+          return false;
+        }
       }
-      return done;
+      validator_.emplace(group_.tree, info_.group_context.group_id, group_.config.parallel);
+      view_.emplace(group_.tree);
+      if (with_leaves) {
+        validator_->verify_with_leaves(std::move(*verifying_));
+      }
+      verifying_.reset();
+      return true;
     }
     case Phase::kTree: return validator_->step(budget);
     case Phase::kLeaves: {

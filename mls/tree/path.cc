@@ -10,10 +10,6 @@ using namespace node_math;
 
 namespace {
 
-Result<KemKey> node_key(const Suite& suite, View path_secret) {
-  return KemKey::derive(suite, derive_secret(suite, path_secret, "node"));
-}
-
 // Resolution of a copath node without the joiners.
 void recipients_of(const TreeDiff& diff, NodeIndex copath, std::span<const LeafIndex> joiners,
                    std::vector<NodeIndex>& out) {
@@ -64,6 +60,10 @@ PathKeys::PathKeys(const Suite& suite, Secret first, size_t count) : suite_(&sui
   commit_secret = std::move(first);
 }
 
+Result<KemKey> PathKeys::make_key(size_t i) const {
+  return KemKey::derive(*suite_, derive_secret(*suite_, secrets[i], "node"));
+}
+
 Result<bool> PathKeys::step(Budget& budget, Parallel* parallel) {
   while (keys.size() < secrets.size()) {
     const size_t done = keys.size();
@@ -74,7 +74,7 @@ Result<bool> PathKeys::step(Budget& budget, Parallel* parallel) {
     keys.resize(done + count);
     std::vector<Status> results(count);
     parallel_for(parallel, count, [&](size_t i) {
-      auto key = node_key(*suite_, secrets[done + i]);
+      auto key = make_key(done + i);
       if (key) {
         keys[done + i] = std::move(*key);
       } else {

@@ -43,7 +43,9 @@ class PathKeys {
   // One secret for each of `count` nodes, and the commit secret behind the last.
   PathKeys(const Suite& suite, Secret first, size_t count);
 
-  // Derives keys, at least one; true when there is one for each secret.
+  // The key that follows from the i-th secret. Any thread.
+  Result<KemKey> make_key(size_t i) const;
+  // Makes keys, at least one; true when there is one for each secret.
   Result<bool> step(Budget& budget, Parallel* parallel);
 
   std::vector<Secret> secrets;

@@ -136,19 +136,28 @@ bool TreeValidator::linked(const Parent& parent, NodeIndex child, NodeIndex othe
   return equal(claimed, hash_of_parent(tree_->suite(), parent, sibling));
 }
 
+Status TreeValidator::check_leaf(LeafIndex index) const {
+  const Leaf* leaf = tree_->leaf(index).get();
+  if (leaf == nullptr) {
+    return {};
+  }
+  MLS_TRY(leaf->validate_keys(tree_->suite()));
+  return leaf->verify_signature(tree_->suite(), group_id_, index);
+}
+
+Status TreeValidator::check_besides() {
+  Budget budget = Budget::unlimited();
+  MLS_TRY(besides_->step(budget));
+  return {};
+}
+
 Status TreeValidator::check_leaves(LeafIndex count) {
-  std::vector<Status> results(count);
-  parallel_for(parallel_, count, [&](size_t i) {
-    const LeafIndex index = next_leaf_ + static_cast<LeafIndex>(i);
-    const Leaf* leaf = tree_->leaf(index).get();
-    if (leaf == nullptr) {
-      return;
-    }
-    results[i] = leaf->validate_keys(tree_->suite());
-    if (results[i]) {
-      results[i] = leaf->verify_signature(tree_->suite(), group_id_, index);
-    }
+  const size_t besides = besides_ ? 1 : 0;
+  std::vector<Status> results(besides + count);
+  parallel_for(parallel_, besides + count, [&](size_t i) {
+    results[i] = i < besides ? check_besides() : check_leaf(next_leaf_ + static_cast<LeafIndex>(i - besides));
   });
+  besides_.reset();
   next_leaf_ += count;
   for (const Status& result : results) {
     MLS_TRY(result);

@@ -5,8 +5,9 @@
 // It is the costliest work of the module: it runs in steps, and checks leaves on a lent thread as well.
 #pragma once
 
-#include "crypto/parallel.h"
 #include "base/budget.h"
+#include "crypto/parallel.h"
+#include "crypto/signature_steps.h"
 #include "tree/tree_diff.h"
 
 namespace slipway::mls {
@@ -17,6 +18,10 @@ class TreeValidator {
   TreeValidator(const RatchetTree& tree, View group_id, Parallel* parallel)
       : tree_(&tree), view_(tree), group_id_(group_id), parallel_(parallel) {}
 
+  // One more signature, verified in one go together with the first leaves: a lent thread has its share of it. Its
+  // failure is reported before theirs.
+  void verify_with_leaves(VerifySteps signature) { besides_ = std::move(signature); }
+
   // Does some of the work; true when all is done and right. After an error the tree is refused.
   // kInvalidTree, kInvalidKey, kKeyReuse, kParentHashMismatch, kBadSignature.
   Result<bool> step(Budget& budget);
@@ -26,12 +31,15 @@ class TreeValidator {
   Status check_unmerged(NodeIndex node, const Parent& parent) const;
   Status check_parent_hash(NodeIndex node, const Parent& parent) const;
   bool linked(const Parent& parent, NodeIndex child, NodeIndex other) const;
+  Status check_leaf(LeafIndex index) const;
+  Status check_besides();
   Status check_leaves(LeafIndex count);
 
   const RatchetTree* tree_;
   TreeDiff view_;
   View group_id_;
   Parallel* parallel_;
+  std::optional<VerifySteps> besides_;
   NodeIndex next_node_ = 0;
   LeafIndex next_leaf_ = 0;
 };
