@@ -109,6 +109,10 @@ void read_endpoint(YamlSection& entry, bool server, EdgeSettings& out) {
   if (out.websocket && host.rfind(':') == std::string::npos) {
     host += scheme == "wss" ? ":443" : ":80";
   }
+  out.host = host.substr(0, host.rfind(':'));
+  if (out.host.starts_with('[') && out.host.ends_with(']')) {
+    out.host = out.host.substr(1, out.host.size() - 2);
+  }
   auto address = server ? parse_socket_address("tcp://" + host) : parse_connect_address("tcp://" + host);
   if (!address) {
     entry.fail("endpoint", address.error());

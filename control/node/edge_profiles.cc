@@ -121,12 +121,11 @@ std::expected<std::shared_ptr<const EdgeProfile>, std::string> make_edge_profile
   config.role = TransportRole::kClient;
   config.tls = *tls;
   const bool unix_socket = client.address.kind == SocketKind::kUnix;
-  const std::string host = unix_socket                    ? "localhost"
-                           : client.address.host.empty() ? to_text(client.address.ip)
-                                                         : fmt::format("{}:{}", client.address.host, client.address.ip.port);
+  const bool brackets = client.host.find(':') != std::string::npos;
+  const std::string host = unix_socket ? "localhost" : fmt::format(fmt::runtime(brackets ? "[{}]:{}" : "{}:{}"), client.host, client.address.ip.port);
   config.scheme = unix_socket ? "unix" : client.secure ? "https" : "http";
   config.authority = client.origin.empty() ? host : client.origin;
-  config.server_name = client.server_name.empty() ? client.address.host : client.server_name;
+  config.server_name = client.server_name.empty() ? client.host : client.server_name;
   for (const auto& [name, value] : client.headers) {
     config.headers.push_back({name, value});
   }

@@ -84,6 +84,7 @@ struct EdgeAuthSettings {
 struct EdgeSettings {
   std::string endpoint;       // as written
   SocketAddress address;
+  std::string host;           // of the endpoint as written, a name or an address without brackets; empty: a Unix socket
   bool websocket = false;
   std::string path = "/";     // of a WebSocket
   bool secure = false;

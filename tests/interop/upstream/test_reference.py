@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from parts import BUILD, App, UpstreamNode, client_entry, until
+from parts import BUILD, PATIENCE, App, EdgeNode, UpstreamNode, client_entry, free_port, until
 from test_nodes import knows
 
 pytestmark = pytest.mark.skipif(not os.environ.get("SLIPWAY_INTEROP_REFERENCE"), reason="builds upstream's node: tools/interop reference")
@@ -116,3 +116,23 @@ def test_upstreams_bench_of_a_channel(reference, tmp_path, node):
     heard, told = run_bench(reference, tmp_path, node, 3, ("channel sub",), ("channel pub",), "--msgs", 5_000)
     assert "error" not in heard + told, heard + told
     node.balanced()
+
+
+def test_slimctl_lists_routes_and_connections(reference, python, tmp_path):
+    port = free_port()
+    node = EdgeNode(tmp_path, service=f"    controller:\n      servers:\n        - endpoint: 127.0.0.1:{port}\n          tls: {{insecure: true}}\n")
+
+    def slimctl(*words):
+        done = subprocess.run([reference / "slimctl", "--server", f"127.0.0.1:{port}", "node", *words, "list"], capture_output=True, text=True,
+                              timeout=PATIENCE, cwd=tmp_path)
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    try:
+        with App(python, tmp_path, "serve", "org/ns/bob", node).ready():
+            routes, connections = slimctl("route"), slimctl("connection")
+            assert "1 route(s)" in routes and "org/ns/bob" in routes and "Edge" in routes, routes
+            assert "1 connection(s)" in connections and "Edge" in connections and "Incoming" in connections, connections
+        until(lambda: "0 route(s)" in slimctl("route"), "the name is gone")
+    finally:
+        node.stop()

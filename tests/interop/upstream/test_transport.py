@@ -1,10 +1,17 @@
 """Unmodified applications over every transport and with every kind of credentials that upstream's file can ask for."""
+import base64
+import hashlib
+import hmac
 import json
+import signal
+import socket
+import ssl
 import subprocess
+import time
 
 import pytest
 
-from parts import App, EdgeNode, free_port
+from parts import App, EdgeNode, free_port, until
 
 SECRET = "a-key-of-the-tests-of-32-bytes-or-more"
 KEEPALIVE = {"tcp_keepalive": "1s", "http2_keepalive": "1s", "timeout": "2s", "keep_alive_while_idle": True}
@@ -20,6 +27,7 @@ class Certificates:
         self.authority("ca")
         self.authority("other-ca")
         self.leaf("server", "ca", "subjectAltName=DNS:localhost,IP:127.0.0.1")
+        self.leaf("elsewhere", "ca", "subjectAltName=DNS:elsewhere,IP:127.0.0.2")
         self.leaf("client", "ca", "extendedKeyUsage=clientAuth")
         self.leaf("stranger", "other-ca", "extendedKeyUsage=clientAuth")
         openssl("genpkey", "-algorithm", "EC", "-pkeyopt", "ec_paramgen_curve:P-256", "-out", self["jwt.key"])
@@ -58,6 +66,7 @@ def servers_of(certificates, folder, ports):
     at = lambda name: f"127.0.0.1:{ports[name]}"  # noqa: E731
     return {
         "tls": {"endpoint": at("tls"), "tls": tls},
+        "tls-elsewhere": {"endpoint": at("tls-elsewhere"), "tls": {"source": certificates.source("elsewhere")}},
         "tls12": {"endpoint": at("tls12"), "tls": {**tls, "tls_version": "tls1.2"}},
         "mtls": {"endpoint": at("mtls"), "tls": {**tls, "client_ca": certificates.ca()}},
         "ws": {"endpoint": f"ws://{at('ws')}/slim", "tls": plain},
@@ -71,9 +80,9 @@ def servers_of(certificates, folder, ports):
     }
 
 
-GOOD = ["plain", "tls", "tls-skip-verify", "tls12", "mtls", "ws", "wss", "unix", "basic", "hs256", "es256", "static", "ws-jwt"]
-BAD = {"tls-unknown-ca": "UnknownIssuer", "mtls-stranger": "UnknownCA", "mtls-none": "CertificateRequired", "basic-wrong": "Unauthenticated", "basic-none": "Unauthenticated",
-       "hs256-wrong": "Unauthenticated", "hs256-none": "Unauthenticated", "ws-jwt-wrong": "401", "ws-path": "404"}
+GOOD = ["plain", "tls", "tls-name", "tls-address", "tls-skip-verify", "tls12", "mtls", "ws", "wss", "unix", "basic", "hs256", "es256", "static", "ws-jwt"]
+BAD = {"tls-unknown-ca": "UnknownIssuer", "tls-wrong-name": "not valid for name", "tls-wrong-address": "not valid for name", "mtls-stranger": "UnknownCA", "mtls-none": "CertificateRequired", "basic-wrong": "wrong user name or password", "basic-none": "no credentials",
+       "hs256-wrong": "signature", "hs256-none": "no bearer token", "ws-jwt-wrong": "401", "ws-path": "404"}
 
 
 def clients_of(certificates, folder, ports, edge, token):
@@ -86,6 +95,8 @@ def clients_of(certificates, folder, ports, edge, token):
         "plain": {"endpoint": edge, "tls": plain},
         "tls": {"endpoint": https("tls"), "tls": trust},
         "tls-skip-verify": {"endpoint": https("tls"), "tls": {"insecure_skip_verify": True}},
+        "tls-name": {"endpoint": https("tls-elsewhere"), "tls": trust, "server_name": "elsewhere"},
+        "tls-address": {"endpoint": f"https://127.0.0.1:{ports['tls']}", "tls": trust},
         "tls12": {"endpoint": https("tls12"), "tls": {**trust, "tls_version": "tls1.2"}},
         "mtls": {"endpoint": https("mtls"), "tls": {**trust, "source": certificates.source("client")}},
         "ws": {"endpoint": f"ws://127.0.0.1:{ports['ws']}/slim", "tls": plain},
@@ -97,6 +108,8 @@ def clients_of(certificates, folder, ports, edge, token):
         "static": {"endpoint": http("hs256"), "tls": plain, "auth": {"type": "static_jwt", "file": str(token)}},
         "ws-jwt": {"endpoint": f"ws://127.0.0.1:{ports['ws-jwt']}", "tls": plain, "auth": jwt("encoding", "HS256", data=SECRET)},
         "tls-unknown-ca": {"endpoint": https("tls"), "tls": {"ca_source": certificates.ca("other-ca")}},
+        "tls-wrong-name": {"endpoint": https("tls-elsewhere"), "tls": trust},
+        "tls-wrong-address": {"endpoint": f"https://127.0.0.1:{ports['tls-elsewhere']}", "tls": trust},
         "mtls-stranger": {"endpoint": https("mtls"), "tls": {**trust, "source": certificates.source("stranger")}},
         "mtls-none": {"endpoint": https("mtls"), "tls": trust},
         "basic-wrong": {"endpoint": http("basic"), "tls": plain, "auth": basic("another word")},
@@ -109,10 +122,6 @@ def clients_of(certificates, folder, ports, edge, token):
 
 
 def token_of(secret):
-    import base64
-    import hashlib
-    import hmac
-    import time
     coded = lambda raw: base64.urlsafe_b64encode(raw).rstrip(b"=").decode()  # noqa: E731
     head = coded(json.dumps({"alg": "HS256", "typ": "JWT"}).encode())
     body = coded(json.dumps({"sub": "alice", "iss": "the-tests", "aud": ["slim"], "exp": int(time.time()) + 600}).encode())
@@ -125,7 +134,7 @@ class Everything:
     def __init__(self, python, folder, monkeypatch):
         monkeypatch.setenv("EDGE_PASSWORD", "the word")
         certificates = Certificates(folder)
-        names = ["tls", "tls12", "mtls", "ws", "wss", "basic", "hs256", "es256", "ws-jwt", "pings"]
+        names = ["tls", "tls-elsewhere", "tls12", "mtls", "ws", "wss", "basic", "hs256", "es256", "ws-jwt", "pings"]
         ports = {name: free_port() for name in names}
         servers = servers_of(certificates, folder, ports)
         more = "".join(f"        - {json.dumps(entry)}\n" for entry in servers.values())
@@ -180,3 +189,32 @@ def test_pings_and_age_leave_a_talk_alone(python, everything, tmp_path):
     config = {"endpoint": f"http://127.0.0.1:{everything.ports['pings']}", "tls": {"insecure": True}, "keepalive": KEEPALIVE}
     with App(python, tmp_path, "talk", "org/ns/carol", config, "org/ns/bob", messages=8, pause=0.5) as carol:
         assert carol.result()["messages"] == 8
+
+
+def certificate_of(port):
+    """What the listener shows, as a hash."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    with socket.create_connection(("127.0.0.1", port)) as plain, context.wrap_socket(plain) as wrapped:
+        return hashlib.sha256(wrapped.getpeercert(True)).hexdigest()
+
+
+def test_a_reload_reads_certificates_again(python, tmp_path):
+    """New connections get the new certificate; who is connected stays."""
+    certificates = Certificates(tmp_path)
+    port = free_port()
+    entry = {"endpoint": f"127.0.0.1:{port}", "tls": {"source": certificates.source("server")}}
+    node = EdgeNode(tmp_path, clients=f"        - {json.dumps(entry)}\n")
+    try:
+        config = {"endpoint": f"https://localhost:{port}", "tls": {"ca_source": certificates.ca()}}
+        with App(python, tmp_path, "serve", "org/ns/bob", config).ready():
+            before = certificate_of(port)
+            certificates.leaf("server", "ca", "subjectAltName=DNS:localhost,IP:127.0.0.1")
+            assert certificate_of(port) == before
+            node.signal(signal.SIGHUP)
+            until(lambda: certificate_of(port) != before, "the new certificate is shown")
+            with App(python, tmp_path, "talk", "org/ns/carol", config, "org/ns/bob", messages=3) as carol:
+                assert carol.result()["messages"] == 3
+        assert node.process.poll() is None
+    finally:
+        node.stop()
