@@ -67,9 +67,9 @@ class Moderator final : public Session {
   void on_role_command(TimeMs now, const SessionMessage& message, MemberSlot slot) override;
   void on_result(TimeMs now, const CommandResult& result) override;
   void on_role_subscription(TimeMs now, const FullName& name, bool accepted) override;
-  void on_time(TimeMs) override {}
+  void on_time(TimeMs now) override;
   void after_event(TimeMs now) override { run_tasks(now); }
-  [[nodiscard]] std::optional<TimeMs> role_deadline() const override { return std::nullopt; }
+  [[nodiscard]] std::optional<TimeMs> role_deadline() const override { return put_off_at_ == 0 ? std::nullopt : std::optional(put_off_at_); }
   void begin_leaving(TimeMs now) override;
   void on_stranger(TimeMs now, const SessionMessage& message) override;
   void on_member_heartbeat(TimeMs now, MemberSlot slot, const Heartbeat& heartbeat, std::uint64_t version) override;
@@ -98,6 +98,7 @@ class Moderator final : public Session {
   void go_on_inviting(TimeMs now);
   void let_in(TimeMs now);
   void put_off(Candidate& candidate);
+  void put_off_slow(TimeMs now);
   void send_welcome(TimeMs now, Candidate& candidate, const std::optional<GroupCommit>& commit);
   void welcomed(TimeMs now, Candidate& candidate);
   void take_out_again(TimeMs now, Candidate& candidate);
@@ -123,6 +124,7 @@ class Moderator final : public Session {
   Step step_ = Step::kIdle;
   FullName subject_;               // the instance that the current task is about
   std::vector<Candidate> candidates_;
+  TimeMs put_off_at_ = 0;          // those who are not ready then come after the others
   bool update_done_ = false;       // the channel knows of the newcomers
   bool group_created_ = false;
   int subscriptions_left_ = 0;

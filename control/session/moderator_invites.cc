@@ -144,6 +144,29 @@ void Moderator::on_join_reply(TimeMs now, const SessionMessage& message) {
   at->settings = answer.participant.settings;
   at->key_package = answer.key_package;
   at->from_slipway = message.from_slipway;
+  if (put_off_at_ == 0 && candidates_.size() > 1) {
+    put_off_at_ = now + kInvitePatienceMs;
+  }
+  go_on_inviting(now);
+}
+
+void Moderator::on_time(TimeMs now) {
+  if (put_off_at_ != 0 && now >= put_off_at_) {
+    put_off_slow(now);
+  }
+}
+
+// Those who answered wait for a welcome, and not for ever.
+void Moderator::put_off_slow(TimeMs now) {
+  for (std::size_t i = candidates_.size(); i-- > 0;) {
+    Candidate& candidate = candidates_[i];
+    if (candidate.stage == Stage::kDiscovery || candidate.stage == Stage::kJoin) {
+      const bool joining = candidate.stage == Stage::kJoin;
+      const FullName awaited = joining ? candidate.found : candidate.task.who;
+      put_off(candidate);
+      commands_.forget(awaited, joining ? CommandPurpose::kJoin : CommandPurpose::kDiscovery);
+    }
+  }
   go_on_inviting(now);
 }
 
@@ -201,6 +224,7 @@ void Moderator::go_on_inviting(TimeMs now) {
   if (!all_known) {
     return;
   }
+  put_off_at_ = 0;
   std::erase_if(candidates_, [](const Candidate& candidate) { return candidate.stage == Stage::kDone; });
   for (std::size_t i = candidates_.size(); i-- > 1;) {  // upstream's join one at a time
     if (!candidates_[i].from_slipway || !candidates_.front().from_slipway) {
@@ -332,6 +356,7 @@ void Moderator::finish_invites() {
 }
 
 void Moderator::end_invites(SessionFault fault) {
+  put_off_at_ = 0;
   for (Candidate& candidate : candidates_) {
     out_.resolve(std::exchange(candidate.task.operation, kNoOperation), SessionError{fault, "inviting " + candidate.task.who.shown()});
   }

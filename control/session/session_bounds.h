@@ -52,6 +52,7 @@ inline constexpr std::uint64_t kCommitGapMs = 2'000;            // a commit is m
 inline constexpr std::uint64_t kRejoinBackoffMinMs = 1'000;
 inline constexpr std::uint64_t kRejoinBackoffMaxMs = 30'000;
 inline constexpr std::uint64_t kEvictionPauseMs = 5'000;        // between two "you are no member" of one session
+inline constexpr std::uint64_t kInvitePatienceMs = 2'000;       // whoever is ready to come in waits no longer for those invited with it
 inline constexpr std::uint64_t kTombstoneMs = 60'000;           // a closed session still repeats its last answers
 
 // --- the layer ----------------------------------------------------------------------------------------------

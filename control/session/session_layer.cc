@@ -382,6 +382,14 @@ auto SessionLayer::with(TimeMs now, SessionHandle handle, F&& call) -> decltype(
   return result;
 }
 
+namespace {
+// A change that waits for nobody is over within the call.
+SessionLayer::Call settled(Session& session, TimeMs now, SessionLayer::Call result) {
+  session.advance(now);
+  return result;
+}
+}  // namespace
+
 SessionLayer::Published SessionLayer::publish(TimeMs now, SessionHandle session, Outgoing content, OperationId operation) {
   return with(now, session, [&](Session& s, TimeMs t) { return s.publish(t, std::move(content), operation); });
 }
@@ -420,13 +428,13 @@ SessionLayer::Published SessionLayer::answer_anycast(TimeMs now, const AppMessag
 }
 
 SessionLayer::Call SessionLayer::invite(TimeMs now, SessionHandle session, const FullName& name, OperationId operation) {
-  return with(now, session, [&](Session& s, TimeMs t) { return s.invite(t, name, operation); });
+  return with(now, session, [&](Session& s, TimeMs t) { return settled(s, t, s.invite(t, name, operation)); });
 }
 SessionLayer::Call SessionLayer::remove(TimeMs now, SessionHandle session, const FullName& name, OperationId operation) {
-  return with(now, session, [&](Session& s, TimeMs t) { return s.remove(t, name, operation); });
+  return with(now, session, [&](Session& s, TimeMs t) { return settled(s, t, s.remove(t, name, operation)); });
 }
 SessionLayer::Call SessionLayer::refresh_keys(TimeMs now, SessionHandle session, OperationId operation) {
-  return with(now, session, [&](Session& s, TimeMs t) { return s.refresh_keys(t, operation); });
+  return with(now, session, [&](Session& s, TimeMs t) { return settled(s, t, s.refresh_keys(t, operation)); });
 }
 SessionLayer::Call SessionLayer::go_offline(TimeMs now, SessionHandle session, OperationId operation) {
   return with(now, session, [&](Session& s, TimeMs t) { return s.go_offline(t, operation); });

@@ -55,6 +55,26 @@ void Checks::resolved(OperationId operation, const Resolve& resolve) {
   }
 }
 
+void Checks::about(OperationId operation, const FullName& whom) {
+  if (!whom.id().is_null()) {
+    operations_[operation - 1].whom = whom.hashed();
+  }
+}
+
+void Checks::judge_change(const Resolve& resolve, const Session& session) {
+  if (resolve.operation == 0 || resolve.operation > operations_.size()) {
+    return;
+  }
+  const Operation& op = operations_[resolve.operation - 1];
+  if (!op.whom || session.roster().find(*op.whom) == kNoSlot) {
+    return;
+  }
+  const bool in_vain = op.kind == OperationKind::kInvite && resolve.error && resolve.error->fault == SessionFault::kWelcomeUnanswered;
+  if (in_vain || (op.kind == OperationKind::kRemove && !resolve.error)) {
+    fail(hashed_text(*op.whom) + (in_vain ? " was invited in vain" : " was removed") + " and is a member");
+  }
+}
+
 void Checks::delivered(const Name& at, const DeliverMessage& delivery, TimeMs since, bool reliable, bool mls) {
   ++deliveries;
   const AppMessage& message = delivery.message;

@@ -4,6 +4,9 @@
 //  - each operation that was taken resolves exactly once;
 //  - a reliable message is delivered at most once at each member, in the order of its sender, and unless its sender was told
 //    that a member did not get it, that member did, if it stayed;
+//  - whoever was invited in vain, or removed, is no member; nobody is thrown out of a membership by what was said before it;
+//  - what is forged does nothing;
+//  - while the network is well nobody has to be brought back into step, but for those who went offline or asked for new keys;
 //  - data opens only for members of the epoch that it was made in, and only from members; nothing sent before a member came
 //    reaches it;
 //  - after all has calmed down members agree on who is in and on the epoch, and see each other online;
@@ -11,6 +14,7 @@
 
 #include <cstdint>
 #include <map>
+#include <optional>
 #include <set>
 #include <string>
 #include <unordered_map>
@@ -31,7 +35,11 @@ class Checks {
   void refused(OperationId operation) { operations_[operation - 1].over = true; }
   // A reliable publish: who should get it.
   void published(OperationId operation, std::uint32_t session_id, bool reliable, std::vector<Name> expected);
+  // Whom a change of the group is about, as far as that is known.
+  void about(OperationId operation, const FullName& whom);
   void resolved(OperationId operation, const Resolve& resolve);
+  // At its end: the session at whoever asked for it.
+  void judge_change(const Resolve& resolve, const Session& session);
   // `since`: when the receiver's session was made.
   void delivered(const Name& at, const DeliverMessage& delivery, TimeMs since, bool reliable, bool mls);
   // The member's time in this session was interrupted or is over.
@@ -65,6 +73,7 @@ class Checks {
     bool failed = false;
     bool reliable = false;
     std::uint32_t session_id = 0;
+    std::optional<Name> whom;
     std::vector<Name> expected;
     std::vector<Name> undelivered;
     std::vector<Name> got;

@@ -26,6 +26,7 @@ void World::first_operations() {
   for (std::uint32_t i = 1; i < apps_.size(); ++i) {
     const FullName& whom = random_.chance(0.5) ? apps_[i].name : apps_[i].service;
     const OperationId operation = checks_.begin(OperationKind::kInvite, app.name.hashed(), now_);
+    checks_.about(operation, whom);
     if (!app.layer->invite(clock_of(app), *handle, whom, operation)) {
       checks_.refused(operation);
     }
@@ -52,7 +53,12 @@ void World::meddle() {
     message.message_id = static_cast<std::uint32_t>(random_.next64());
   }
   say("meddling: " + std::string(message_type_text(message.type)) + " of " + message.source.shown() + " to " + std::to_string(index));
+  const bool forged = !message.authentic;
+  const std::string what(message_type_text(message.type));
   app.layer->on_message(clock_of(app), std::move(message));
+  if (forged && !app.layer->actions().empty()) {
+    checks_.fail("a forged " + what + " had an effect");
+  }
   carry_out(index);
 }
 
@@ -158,11 +164,13 @@ void World::change_membership(std::uint32_t index) {
   const FullName& whom = random_.chance(0.5) ? other.name : other.service;
   const OperationKind kind = die < 5 ? OperationKind::kInvite : die < 8 ? OperationKind::kRemove : OperationKind::kKeys;
   const OperationId operation = checks_.begin(kind, app.name.hashed(), now_);
+  checks_.about(operation, whom);
   say(std::to_string(index) + (die < 5 ? " invites " : die < 8 ? " removes " : " renews keys, not of ") + whom.shown() + " as " +
       std::to_string(operation));
   const auto result = die < 5   ? app.layer->invite(clock, *handle, whom, operation)
                       : die < 8 ? app.layer->remove(clock, *handle, whom, operation)
                                 : app.layer->refresh_keys(clock, *handle, operation);
+  asked_[index] = asked_[index] || kind == OperationKind::kKeys;
   if (!result) {
     checks_.refused(operation);
   }
@@ -176,6 +184,7 @@ void World::change_status(std::uint32_t index) {
   }
   const OperationId operation = checks_.begin(OperationKind::kStatus, app.name.hashed(), now_);
   const bool offline = app.layer->find(*handle)->offline();
+  asked_[index] = true;
   const auto result = offline ? app.layer->come_back(clock_of(app), *handle, operation) : app.layer->go_offline(clock_of(app), *handle, operation);
   if (!result) {
     checks_.refused(operation);

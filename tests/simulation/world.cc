@@ -37,6 +37,8 @@ World::World(std::uint64_t seed, bool trace, Mls mls)
   plan_ = draw_plan(random_);
   busy_until_ = now_ + plan_.busy_ms;
   apps_.resize(plan_.apps);
+  fair_ = plan_.loss == 0 && plan_.duplication == 0 && !plan_.reorders && !plan_.meddles && plan_.faults.empty();
+  asked_.assign(plan_.apps, false);
   last_arrival_.assign(std::size_t{plan_.apps} * plan_.apps, 0);
   for (std::uint32_t i = 0; i < plan_.apps; ++i) {
     apps_[i].service = service(i % plan_.services);
@@ -150,6 +152,9 @@ void World::carry_out(std::uint32_t index) {
             (resolve->error ? ": " + resolve->error->message() : std::string()) +
             (resolve->undelivered.empty() ? "" : ", undelivered " + std::to_string(resolve->undelivered.size())));
         checks_.resolved(resolve->operation, *resolve);
+        if (const Session* session = app.layer->find(resolve->session)) {
+          checks_.judge_change(*resolve, *session);
+        }
       } else if (auto* wish = std::get_if<SubscribeName>(&action)) {
         subscribe(index, wish->session, wish->name);
       } else if (auto* end = std::get_if<UnsubscribeName>(&action)) {
@@ -160,11 +165,19 @@ void World::carry_out(std::uint32_t index) {
         const auto held = held_.find({app.name.hashed(), closed->session});
         if (held != held_.end()) {
           checks_.interrupted(held->second.session_id, app.name.hashed(), now_);
+          if (closed->reason == CloseReason::kRemoved) {
+            judge_throwing_out(held->second, app.name);
+          }
         }
       } else if (auto* presence = std::get_if<Presence>(&action)) {
         const bool gone = presence->change == PresenceChange::kLeft || presence->change == PresenceChange::kRemoved;
         say("  " + std::to_string(index) + " sees " + presence->member.shown() + " change " + std::to_string(static_cast<int>(presence->change)));
         const Session* session = app.layer->find(presence->session);
+        if (session != nullptr && session->is_moderator() && gone) {
+          confirmed_.erase({session->facts().id, presence->member.id()});
+        } else if (session != nullptr && session->is_moderator() && presence->change == PresenceChange::kJoined) {
+          confirmed_.emplace(session->facts().id, presence->member.id());
+        }
         if (gone && session != nullptr) {
           checks_.interrupted(session->facts().id, presence->member.hashed(), now_);
           checks_.stream_ends(app.name.hashed(), presence->session, presence->member.hashed());
@@ -179,9 +192,39 @@ void World::carry_out(std::uint32_t index) {
     }
   }
   for (const SessionHandle handle : app.layer->sessions()) {
-    held_.try_emplace({app.name.hashed(), handle}, Held{app.layer->find(handle)->facts().id, now_});
+    held_.try_emplace({app.name.hashed(), handle}, Held{app.layer->find(handle)->facts().id, now_, app.layer->find(handle)->moderator()});
   }
   wake_later(index);
+}
+
+// Rejoins, and rosters sent again, are for what went wrong.
+void World::judge_repair(std::uint32_t from, const SessionMessage& message) {
+  if (!fair_ || std::ranges::find(asked_, true) != asked_.end()) {
+    return;
+  }
+  const auto* update = std::get_if<GroupUpdate>(&message.payload);
+  const bool roster_again = update != nullptr && message.fanout == kOneReceiver && message.session_type == SessionType::kMulticast;
+  if (message.type == MessageType::kRejoinRequest || roster_again) {
+    checks_.fail("app " + std::to_string(from) + " repairs what nothing had broken: " + std::string(message_type_text(message.type)));
+  }
+}
+
+// A member was told to leave: then its moderator has let it go since it let it in.
+void World::judge_throwing_out(const Held& held, const FullName& member) {
+  if (!confirmed_.contains({held.session_id, member.id()})) {
+    return;
+  }
+  for (const App& app : apps_) {
+    if (!app.up || !(app.name == held.moderator)) {
+      continue;
+    }
+    for (const SessionHandle handle : app.layer->sessions()) {
+      const Session& session = *app.layer->find(handle);
+      if (session.facts().id == held.session_id && session.is_moderator() && session.roster().contains(member)) {
+        checks_.fail(member.shown() + " was thrown out by what was said before it came");
+      }
+    }
+  }
 }
 
 // --- faults ------------------------------------------------------------------------------------------------------

@@ -5,8 +5,9 @@
 #include <cstdint>
 #include <memory>
 #include <optional>
-#include <queue>
 #include <map>
+#include <queue>
+#include <set>
 #include <string>
 #include <tuple>
 #include <utility>
@@ -143,6 +144,8 @@ class World {
   std::vector<App> apps_;
   std::vector<Subscription> table_;
   bool node_up_ = true;
+  bool fair_ = false;                    // nothing gets lost or late, and nobody fails
+  std::vector<bool> asked_;              // by application: changed its status, or its keys
   std::uint64_t node_life_ = 0;
   std::uint64_t side_ = 0;               // of a partition; 0: none
   std::vector<SessionMessage> overheard_;  // by whoever meddles
@@ -151,8 +154,12 @@ class World {
   struct Held {
     std::uint32_t session_id;
     TimeMs since;
+    FullName moderator;
   };
+  void judge_repair(std::uint32_t from, const SessionMessage& message);
+  void judge_throwing_out(const Held& held, const FullName& member);
   std::map<std::pair<Name, SessionHandle>, Held, KeyOrder> held_;  // sessions that were seen, also closed ones
+  std::set<std::pair<std::uint32_t, NameId>> confirmed_;   // session, member: its moderator knows that it is in
   GroupLog group_log_;
   Checks checks_;
   Outcome outcome_;

@@ -327,6 +327,22 @@ TEST_P(WaitingInvites, OneThatFailsTakesNobodyAlong) {
   expect_agreement();
 }
 
+TEST_P(WaitingInvites, WhoIsReadyDoesNotWaitForTheSlow) {
+  constexpr std::uint32_t kInterval = 10'000;
+  SessionConfig config = reliable(GetParam());
+  config.reliability = TimerSettings{kInterval, 10};
+  handle = *a.layer.create_group(wire.now, data_channel(), control_channel(), config);
+  EXPECT_TRUE(a.layer.invite(wire.now, handle, service_of("bob"), 1));
+  EXPECT_TRUE(a.layer.invite(wire.now, handle, service_of("nobody"), 2));
+  EXPECT_TRUE(a.layer.invite(wire.now, handle, service_of("carol"), 3));
+  wire.pass(kInvitePatienceMs + 1);
+  EXPECT_EQ(c.opened.size(), 1u);
+  EXPECT_TRUE(a.succeeded(3));
+  EXPECT_EQ(a.result(2), nullptr);
+  wire.pass(11 * kInterval);
+  EXPECT_EQ(a.result(2)->error->fault, SessionFault::kNotFound);
+}
+
 TEST_P(WaitingInvites, UpstreamsMembersGetOneNewcomerAnUpdate) {
   wire.from_slipway = false;
   invite_all(3);
@@ -389,6 +405,18 @@ TEST_P(Flows, ModeratorComesBackAlthoughSomebodyLeftMeanwhile) {
   EXPECT_TRUE(a.succeeded(12));
   EXPECT_EQ(a.layer.find(handle)->participants().size(), 2u);
   EXPECT_EQ(c.layer.find(c.opened[0])->participants().size(), 2u);
+}
+
+TEST_P(Flows, ChangeThatWaitsForNobodyEndsAtOnce) {
+  const SessionHandle handle = group_of_three();
+  EXPECT_TRUE(b.layer.go_offline(wire.now, b.opened[0], 10));
+  EXPECT_TRUE(c.layer.go_offline(wire.now, c.opened[0], 11));
+  wire.pass(1'000);
+  if (GetParam()) {
+    EXPECT_TRUE(a.layer.refresh_keys(wire.now, handle, 12));
+    wire.run();
+    EXPECT_TRUE(a.succeeded(12));
+  }
 }
 
 TEST_P(Flows, SilentMemberGoesOfflineAndComesBackByItsHeartbeat) {
