@@ -124,6 +124,7 @@ inline constexpr auto kConfigKeys = std::to_array<ConfigKey>({
     {"services.*.dataplane.clients[]", "buffer_size", "ignored", "", "Accepted for upstream's sake."},
     {"services.*.dataplane.clients[]", "connect_timeout", "ignored", "", "Accepted for upstream's sake: 5 s."},
     {"services.*.dataplane.clients[]", "request_timeout", "ignored", "", "Accepted for upstream's sake."},
+    {"services.*.dataplane.clients[]", "websocket_auth_query_param", "ignored", "", "Accepted for upstream's sake: of browsers; this node gives its token in a header."},
     {"services.*.dataplane.clients[]", "metadata", "ignored", "", "Accepted for upstream's sake."},
     {"services.*.dataplane.clients[].keepalive", "tcp_keepalive", "ignored", "", "Accepted for upstream's sake: HTTP/2 pings do it."},
     {"services.*.dataplane.clients[].keepalive", "http2_keepalive", "duration", "60s", "Silence after which a ping is sent."},

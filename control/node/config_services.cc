@@ -22,13 +22,14 @@ void refuse_list(YamlSection& section, std::string_view key, std::string_view wh
 }
 
 // `type: file` or `pem`, as upstream's sources have it. `both`: a certificate and its key; else CA certificates.
-void read_source(YamlSection section, bool both, TlsSource& certificate, TlsSource& key) {
-  const auto type = section.text("type", "none");
-  if (type == "none") {
+void read_source(YamlSection& tls, std::string_view name_of_it, bool both, TlsSource& certificate, TlsSource& key) {
+  if (const auto type = word_of(tls, name_of_it, "type"); tls.has(name_of_it) && type != "none" && type != "file" && type != "pem") {
+    tls.fail(name_of_it, fmt::format("`type: {}` is not served by this build: write file, pem or none", type));
     return;
   }
-  if (type != "file" && type != "pem") {
-    section.fail("type", fmt::format("`{}` is not served by this build: write file, pem or none", type));
+  auto section = tls.section(name_of_it);
+  const auto type = section.text("type", "none");
+  if (type == "none") {
     return;
   }
   const bool file = type == "file";
@@ -51,9 +52,9 @@ void read_tls(YamlSection section, bool server, EdgeSettings& out) {
   tls.server = server;
   out.secure = !section.boolean("insecure", false);
   tls.min_version = tls.max_version = section.choice("tls_version", {"tls1.2", "tls1.3"}, 1) == 0 ? TlsVersion::k12 : TlsVersion::k13;
-  read_source(section.section("source"), true, tls.certificate, tls.key);
+  read_source(section, "source", true, tls.certificate, tls.key);
   TlsSource none;
-  read_source(section.section(server ? "client_ca" : "ca_source"), false, tls.ca, none);
+  read_source(section, server ? "client_ca" : "ca_source", false, tls.ca, none);
   if (!server) {
     tls.skip_verify = section.boolean("insecure_skip_verify", false);
     tls.system_roots = section.boolean("include_system_ca_certs_pool", true);

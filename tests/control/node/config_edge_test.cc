@@ -78,6 +78,7 @@ TEST_F(ConfigEdge, WhatIsNotServedSaysWhatToDo) {
   const auto jwt = [&](std::string_view rest) { return server(fmt::format("{{type: jwt, {}}}", rest)); };
   EXPECT_NE(fault("servers", server("{type: spire, socket_path: /x}")).find("write none, basic or jwt"), std::string::npos);
   EXPECT_NE(fault("servers", server("{type: static_jwt, file: /x}")).find("write none, basic or jwt"), std::string::npos);
+  EXPECT_NE(fault("servers", "{endpoint: 0.0.0.0:1, tls: {source: {type: spire, socket_path: x}}}").find("`type: spire` is not served"), std::string::npos);
   EXPECT_NE(fault("clients", "{endpoint: 'http://a:1', auth: {type: oidc}}").find("jwt or static_jwt"), std::string::npos);
   EXPECT_NE(fault("servers", jwt("key: {type: autoresolve}")).find("format: jwks"), std::string::npos);
   EXPECT_NE(fault("servers", jwt("policy: {cel: 'true'}, key: {type: decoding}")).find("policies in Rego or CEL"), std::string::npos);
@@ -87,6 +88,14 @@ TEST_F(ConfigEdge, WhatIsNotServedSaysWhatToDo) {
   EXPECT_NE(fault("clients", "{endpoint: 'http://a:1', auth: {type: static_jwt}}").find("`file` is missing"), std::string::npos);
   EXPECT_NE(fault("clients", "{endpoint: 'http://a:1', proxy: {url: 'https://p:1'}}").find("over TLS"), std::string::npos);
   EXPECT_NE(fault("clients", "{endpoint: 'unix:///a', proxy: {url: 'http://p:1'}}").find("Unix socket"), std::string::npos);
+}
+
+TEST_F(ConfigEdge, TheHostIsWhatTheCertificateMustName) {
+  EXPECT_EQ(client("{endpoint: 'https://localhost:5'}").host, "localhost");
+  EXPECT_EQ(client("{endpoint: 'https://127.0.0.1:5'}").host, "127.0.0.1");
+  EXPECT_EQ(client("{endpoint: 'https://[::1]:5'}").host, "::1");
+  EXPECT_EQ(client("{endpoint: 'wss://far/path', websocket_auth_query_param: token}").host, "far");
+  EXPECT_EQ(client("{endpoint: 'unix:///run/x.sock'}").host, "");
 }
 
 TEST_F(ConfigEdge, ProxyOfTheFile) {

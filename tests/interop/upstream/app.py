@@ -98,7 +98,7 @@ async def converse(options, app):
     opened = await app.create_session_async(session_config(options, slim_bindings.SessionType.POINT_TO_POINT), name_of(options.others[0]))
     await opened.completion.wait_async()
     result = await exchange(options, opened.session, 1)
-    await asyncio.sleep(0.5)  # for the last acknowledgement
+    await asyncio.sleep(options.linger)  # for the last acknowledgement
     return result
 
 
@@ -167,7 +167,7 @@ async def attempt(options):
     with open(options.endpoint) as file:
         for number, (name, config) in enumerate(json.load(file).items()):
             service = slim_bindings.create_service(f"way-{number}")
-            options.name = f"org/ns/client-{number}"
+            options.name, options.linger = f"org/ns/client-{number}", 0.1
             try:
                 results[name] = await converse(options, await join(options, service, json.dumps(config)))
             except Exception as fault:  # whatever the bindings throw: the test looks at what it says
@@ -201,6 +201,7 @@ def main():
     parser.add_argument("--best-effort", action="store_true")
     parser.add_argument("--messages", type=int, default=50)
     parser.add_argument("--bytes", type=int, default=0)
+    parser.add_argument("--linger", type=float, default=0.5)
     parser.add_argument("--pause", type=float, default=0)
     parser.add_argument("--wait", action="store_true")
     parser.add_argument("--route", action="store_true")

@@ -1,11 +1,11 @@
 """Unmodified applications of upstream's Python bindings, as processes of their own, through this node."""
 import pytest
 
-from parts import App, EdgeNode, client_entry, until
+from parts import App, EdgeNode, client_entry, longer, until
 
 
-@pytest.mark.parametrize("mls", [True, False], ids=["mls", "plain"])
-@pytest.mark.parametrize("size", [0, 20_000], ids=["small", "large"])
+@pytest.mark.parametrize("mls, size", [(True, 0), (False, 20_000), pytest.param(True, 20_000, marks=longer), pytest.param(False, 0, marks=longer)],
+                         ids=["mls-small", "plain-large", "mls-large", "plain-small"])
 def test_two_applications_talk(python, tmp_path, node, mls, size):
     with App(python, tmp_path, "listen", "org/ns/bob", node, mls=mls).ready() as bob, \
             App(python, tmp_path, "talk", "org/ns/alice", node, "org/ns/bob", mls=mls, bytes=size) as alice:
@@ -28,7 +28,7 @@ def test_two_applications_talk_best_effort(python, tmp_path, node):
     node.balanced()
 
 
-@pytest.mark.parametrize("mls", [True, False], ids=["mls", "plain"])
+@pytest.mark.parametrize("mls", [True, pytest.param(False, marks=longer)], ids=["mls", "plain"])
 def test_a_group_of_three(python, tmp_path, node, mls):
     with App(python, tmp_path, "listen", "org/ns/bob", node, mls=mls).ready() as bob, \
             App(python, tmp_path, "listen", "org/ns/carol", node, mls=mls).ready() as carol, \
@@ -40,8 +40,7 @@ def test_a_group_of_three(python, tmp_path, node, mls):
 
 def test_across_two_nodes(python, tmp_path):
     far = EdgeNode(tmp_path, name="far")
-    near = EdgeNode(tmp_path, name="near",
-                    clients=client_entry(far.edge, "peer"))
+    near = EdgeNode(tmp_path, name="near", clients=client_entry(far.edge, "peer"))
     try:
         until(lambda: near.links(), "the nodes are linked")
         with App(python, tmp_path, "listen", "org/ns/bob", far, mls=True).ready() as bob:

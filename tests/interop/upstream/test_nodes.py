@@ -77,7 +77,7 @@ def knows(node, name):
     return lambda: any(row["name"].startswith(name) for row in node.get("/v1/routes")["routes"])
 
 
-@pytest.mark.parametrize("pair", [pytest.param("ours-dials", marks=longer), "theirs-dials", "listed-ours-dials",
+@pytest.mark.parametrize("pair", [pytest.param("ours-dials", marks=longer), pytest.param("theirs-dials", marks=longer), "listed-ours-dials",
                                   pytest.param("listed-theirs-dials", marks=longer)], indirect=True)
 def test_peers_carry_chats_both_ways(python, tmp_path, pair):
     chat(python, tmp_path, pair.ours, pair.theirs, "far", knows(pair.ours, "org/ns/bob-far"))
@@ -181,6 +181,7 @@ def test_a_remote_link_carries_what_has_a_route(python, tmp_path, dialer):
         theirs.stop()
 
 
+@longer
 def test_three_peers_listed_have_no_loops(python, tmp_path):
     """Two of ours and one of theirs, each linked with each: every member of a channel gets a message once."""
     ports = {name: free_port() for name in ("a-ours", "b-ours", "m-theirs")}

@@ -63,7 +63,8 @@ def test_older_ones_talk_with_each_other(older, tmp_path, node, mls):
     talk(of(older), of(older, route=True), tmp_path, node, mls)
 
 
-@pytest.mark.parametrize("mls", [pytest.param(True, marks=longer), False], ids=["mls", "plain"])
+@longer
+@pytest.mark.parametrize("mls", [True, False], ids=["mls", "plain"])
 def test_an_older_one_talks_with_the_newest(python, older, tmp_path, node, mls):
     talk(of(python), of(older, route=True), tmp_path, node, mls)
 
@@ -84,7 +85,8 @@ def test_a_group_of_older_ones_and_the_newest(python, older, tmp_path, node, mls
     node.balanced()
 
 
-@pytest.mark.parametrize("mls", [True, pytest.param(False, marks=longer)], ids=["mls", "plain"])
+@longer
+@pytest.mark.parametrize("mls", [True, False], ids=["mls", "plain"])
 def test_node_js_talks_with_node_js(node_modules, tmp_path, node, mls):
     talk(js(node_modules), js(node_modules), tmp_path, node, mls)
 
