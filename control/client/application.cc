@@ -131,7 +131,9 @@ PublishStatus ClientApplication::publish(const Destination& to, std::string_view
 
 PublishStatus ClientApplication::publish_frame(FrameHeader header, std::span<const std::byte> body) {
   header.kind = FrameKind::kPublish;
-  header.source = hashed_;
+  if (header.source.id != hashed_.id) {
+    header.source = hashed_;
+  }
   return send(header.destination, header.fanout != 1, kFrameHeaderBytes + body.size(), [&](std::byte* at) {
     store_header(at, header);
     if (!body.empty()) {

@@ -57,6 +57,11 @@ class IdentityProvider {
   std::uint64_t token_made_s_ = 0;
 };
 
+enum class TokenAge : std::uint8_t {
+  kValid,  // it must not have expired
+  kAny,    // it may have: of somebody who came in with it while it was valid
+};
+
 class IdentityVerifier {
  public:
   IdentityVerifier() = default;
@@ -64,7 +69,7 @@ class IdentityVerifier {
   IdentityVerifier(const IdentityVerifier&) = delete;
   IdentityVerifier& operator=(const IdentityVerifier&) = delete;
 
-  virtual std::expected<VerifiedIdentity, IdentityError> verify(std::string_view token, std::uint64_t now_s) = 0;
+  virtual std::expected<VerifiedIdentity, IdentityError> verify(std::string_view token, std::uint64_t now_s, TokenAge age = TokenAge::kValid) = 0;
 };
 
 // What an application is made from.

@@ -33,7 +33,7 @@ class SigningKey {
   // ECDSA with SHA-256, DER. Empty if the library has no memory.
   [[nodiscard]] std::string sign(std::string_view text) const;
   // The same pair for MLS.
-  [[nodiscard]] mls::SignatureKey mls_key() const { return mls_.clone(); }
+  [[nodiscard]] const mls::SignatureKey& mls_key() const { return mls_; }
 
  private:
   SigningKey();

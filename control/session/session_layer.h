@@ -80,6 +80,11 @@ class SessionLayer {
   // --- what there is to see --------------------------------------------------------------------------------------
   [[nodiscard]] const Session* find(SessionHandle session) const;
   [[nodiscard]] std::vector<SessionHandle> sessions() const;
+  // The session id that messages of an anycast session carry; empty: it is none.
+  [[nodiscard]] std::optional<std::uint32_t> anycast_id(SessionHandle session) const {
+    const auto at = anycast_sessions_.find(session);
+    return at == anycast_sessions_.end() ? std::nullopt : std::optional(at->second.first);
+  }
   [[nodiscard]] const Anycast& anycast() const { return anycast_; }
   [[nodiscard]] const SessionRefusals& refusals() const { return refusals_; }
   [[nodiscard]] std::size_t tombstones() const { return tombstones_.size(); }

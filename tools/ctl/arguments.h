@@ -45,6 +45,19 @@ struct Arguments {
   std::uint32_t wait_ms = 200;
   std::uint32_t size = 0;
 
+  // session
+  std::string secret_file;
+  std::string answer;            // listen: prefix of answers; empty: none
+  std::string until;             // listen: a message that ends it
+  bool once = false;             // listen: ends with the first session
+  bool quiet = false;            // messages are counted, not printed
+  bool no_mls = false;
+  bool best_effort = false;
+  std::uint32_t ack_ms = 1'000;  // between two transmissions
+  std::uint32_t retries = 10;
+  std::uint32_t answers = 0;     // that each message waits for
+  std::string last;              // said at the end
+
   // bench
   std::string pattern = "1:1";
   double duration = 5;

@@ -43,6 +43,7 @@ class Tree {
   void add_changes();
   void add_watching();
   void add_messages();
+  void add_sessions();
   void add_own();
   std::unique_ptr<CLI::App> take(std::shared_ptr<Tree> self) {
     // The callbacks refer to this object: it lives as long as the tree.
@@ -151,6 +152,48 @@ void Tree::add_messages() {
   bench->add_flag("--csv", a.csv, "A header and a line of comma-separated values");
 }
 
+void Tree::add_sessions() {
+  auto* session = verb("session", "Applications with sessions: acknowledged, encrypted by MLS unless told otherwise", "slipwayctl session listen org/ns/echo --answer 'echo: '", nullptr);
+  session->require_subcommand(1);
+  const auto common = [this](CLI::App* one) {
+    one->add_option("--secret-file", a.secret_file, "File with the secret that the applications share, at least 32 bytes; default: SLIPWAY_SECRET")->type_name("FILE");
+    one->add_flag("--quiet", a.quiet, "Count messages instead of printing them");
+    one->add_flag("--raw", a.raw, "Print payloads only, a line each");
+  };
+  auto* listen = verb(session, "listen", "Takes sessions and prints what comes; --node also takes http://HOST:PORT, for a node of upstream's", "slipwayctl session listen org/ns/bob", verb_session_listen);
+  common(listen);
+  listen->add_option("name", a.name, "Own name")->required()->type_name("NAME");
+  listen->add_option("--answer", a.answer, "Answer each message with this and the message; what begins with it is not answered");
+  listen->add_option("--until", a.until, "End when this message comes");
+  listen->add_flag("--once", a.once, "End with the first session that ends");
+  listen->add_option("-n,--count", a.count, "End after so many messages");
+  listen->add_option("--seconds", a.seconds, "End after so long; with -n: exit code 6 if fewer came");
+  listen->add_option("--wait-ms", a.wait_ms, "How long to stay for the last acknowledgements")->default_val("200")->check(CLI::Range(0, 60'000));
+  const auto sending = [&](CLI::App* one) {
+    common(one);
+    one->add_option("--from", a.from_name, "Own name")->type_name("NAME");
+    one->add_option("-n,--count", a.count, "Send it so many times; default 1");
+    one->add_option("--size", a.size, "A payload of so many bytes instead of a text")->check(CLI::Range(1, 3'000'000));
+    one->add_flag("--lines", a.lines, "Send each line of standard input");
+    one->add_option("--answers", a.answers, "Wait for so many answers to each message");
+    one->add_option("--last", a.last, "Say this at the end");
+    one->add_flag("--best-effort", a.best_effort, "Without acknowledgements");
+    one->add_option("--ack-ms", a.ack_ms, "Time between two transmissions of what is not acknowledged")->default_val("1000")->check(CLI::Range(10, 600'000));
+    one->add_option("--retries", a.retries, "How many after the first")->default_val("10")->check(CLI::Range(0, 100));
+    one->add_flag("--no-mls", a.no_mls, "Without encryption");
+  };
+  auto* send = verb(session, "send", "Sends in a session with one application; exit code 8 if it was not reached", "slipwayctl session send org/ns/bob hello --answers 1", verb_session_send);
+  sending(send);
+  send->add_option("name", a.name, "To whom")->required()->type_name("NAME");
+  send->add_option("payload", a.payload, "The message");
+  send->add_flag("--anycast", a.anycast, "Each message to any instance of the service, without setting a session up");
+  auto* invite = verb(session, "invite", "Makes a channel, invites members, sends to all of them", "slipwayctl session invite org/ns/room org/ns/bob org/ns/carol --payload hello", verb_session_invite);
+  sending(invite);
+  invite->add_option("channel", a.name, "Name of the channel")->required()->type_name("NAME");
+  invite->add_option("members", a.names, "Whom to invite")->required()->type_name("NAME...");
+  invite->add_option("--payload", a.payload, "The message");
+}
+
 void Tree::add_own() {
   auto* preflight = verb("preflight", "Whether this machine can run a node: huge pages, rights, devices, CPUs, io_uring; names the command that repairs each; exit code 7 if something is missing",
                          "slipwayctl preflight --config /etc/slipway/slipwayd.yaml", verb_preflight);
@@ -186,6 +229,7 @@ std::unique_ptr<CLI::App> make_command_tree(Arguments* arguments, std::function<
   tree->add_changes();
   tree->add_watching();
   tree->add_messages();
+  tree->add_sessions();
   tree->add_own();
   auto app = tree->take(tree);
   app->set_version_flag("--version", "slipwayctl " SLIPWAY_VERSION);

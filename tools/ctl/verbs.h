@@ -30,6 +30,9 @@ int verb_top(const Arguments&);        // top.cc
 int verb_pub(const Arguments&);        // messaging.cc
 int verb_sub(const Arguments&);
 int verb_instances(const Arguments&);
+int verb_session_listen(const Arguments&);  // session.cc
+int verb_session_send(const Arguments&);
+int verb_session_invite(const Arguments&);
 int verb_bench(const Arguments&);      // bench.cc
 int verb_preflight(const Arguments&);  // preflight.cc
 std::string preflight_json(const std::string& text, bool good);

@@ -1,0 +1,217 @@
+#pragma once
+// An application on a SLIM network: a name that its identity proves, connections to nodes, sessions.
+//
+//   auto loop = Loop::create().value();
+//   auto identity = shared_secret_identity({.base = "org/team/alice", .secret = secret}).value();
+//   auto app = App::create(*loop, {.name = parse_name("org/team/alice").value(), .identity = identity}).value();
+//   app->connect({.address = "tcp://127.0.0.1:46367"}, [&](auto connected) {
+//     app->create_session(UnicastOptions{.peer = bob}, [](auto session) { session.value()->publish(shared_bytes("hello")); });
+//   });
+//   loop->run();
+//
+// Threads: an App, its sessions, its connections and the loop belong to one thread; other threads reach them by Loop::post.
+// Callbacks run inside Loop::turn, never inside the call that they answer. They must not throw and must not destroy the App.
+// For programs that would rather wait: blocking.h.
+//
+// Connections. The first that is up carries what is sent, unless set_route names another for a service, or the receiver was heard
+// on another: answers go where the question came from. The name is subscribed on all. While nothing is up, sessions live on: they
+// repeat what was not acknowledged, as their settings say.
+
+#include <cstdint>
+#include <deque>
+#include <expected>
+#include <functional>
+#include <memory>
+#include <string>
+#include <unordered_map>
+#include <vector>
+
+#include "app/app_bounds.h"
+#include "app/app_identity.h"
+#include "app/app_session.h"
+#include "app/connection.h"
+#include "group/mls_group.h"
+#include "identity/command_guard.h"
+#include "loop/loop.h"
+#include "session/session_layer.h"
+#include "wire/session_wire.h"
+
+namespace slipway {
+
+enum class ConnectionId : std::uint32_t { kNone = 0 };
+
+struct AppCounters {
+  std::uint64_t sent = 0;            // session messages given to a connection
+  std::uint64_t received = 0;        // session messages understood
+  std::uint64_t malformed = 0;       // publishes that are no session messages
+  std::uint64_t unverified = 0;      // commands whose token or signatures did not verify
+  std::uint64_t not_connected = 0;   // messages that had no connection; sessions repeat them
+  std::uint64_t too_big = 0;         // messages that were larger than the connection takes
+  std::uint64_t overflowed = 0;      // messages that waited for a full connection and had no more room
+};
+
+struct AppOptions {
+  TextName name;                     // three parts; its id is made from the identity
+  Identity identity;
+  Direction direction;               // only sends, only receives, both
+  IdentityBinding binding = IdentityBinding::kWarn;
+  MlsGroupOptions groups;
+};
+
+class App {
+ public:
+  using Call = std::expected<void, AppError>;
+  using Connected = std::function<void(std::expected<ConnectionId, AppError>)>;
+  using Created = std::move_only_function<void(std::expected<std::shared_ptr<AppSession>, AppError>)>;
+  struct Handlers {
+    // Somebody invited us, or sent anycast messages: a session that is open. Without a handler they wait for take_session.
+    std::function<void(std::shared_ptr<AppSession>)> on_session;
+    std::function<void(ConnectionId, ConnectionState, const std::string& why)> on_connection;
+    std::function<void()> on_writable;  // after kBusy
+  };
+
+  static std::expected<std::unique_ptr<App>, AppError> create(Loop& loop, AppOptions options, Handlers handlers = {});
+  ~App();  // at once: members notice after a while. Close sessions first to say good-bye.
+  App(const App&) = delete;
+  App& operator=(const App&) = delete;
+
+  // --- connections ---------------------------------------------------------------------------------------------------
+  // `done` once: when the node has taken our name, or will not.
+  std::expected<ConnectionId, AppError> connect(ConnectOptions options, Connected done = {});
+  // One that other applications of this process use too: they find each other on it.
+  std::expected<ConnectionId, AppError> use(std::shared_ptr<Connection> connection, Connected done = {});
+  Call disconnect(ConnectionId connection);
+  [[nodiscard]] std::shared_ptr<Connection> connection(ConnectionId id) const;
+
+  // --- names ---------------------------------------------------------------------------------------------------------
+  [[nodiscard]] const FullName& name() const { return name_; }
+  [[nodiscard]] const std::string& subject() const { return identity_.provider().subject(); }
+  // Another service that this application answers for. `done` when a node has taken it.
+  Call subscribe(const TextName& service, Done done = {});
+  Call unsubscribe(const TextName& service);
+  // Optional: what goes to this service goes over that connection. Wherever a name can be found, inviting works without.
+  Call set_route(const TextName& service, ConnectionId connection);
+  Call remove_route(const TextName& service);
+
+  // --- sessions ------------------------------------------------------------------------------------------------------
+  // `created`: unicast when the other side is there; the others in the next turn.
+  Call create_session(const SessionOptions& options, Created created);
+  [[nodiscard]] std::shared_ptr<AppSession> take_session();  // the oldest that waits; null: none
+  void on_session(std::function<void(std::shared_ptr<AppSession>)> handler);
+  [[nodiscard]] std::size_t session_count() const { return sessions_.size(); }
+
+  [[nodiscard]] const AppCounters& counters() const { return counters_; }
+  [[nodiscard]] const SessionRefusals& refusals() const { return layer_.refusals(); }
+  [[nodiscard]] const SessionLayer& layer() const { return layer_; }
+  [[nodiscard]] Loop& loop() { return loop_; }
+
+ private:
+  friend class AppSession;
+  struct Waiting {
+    FrameHeader header;
+    std::string body;
+  };
+  struct Attached {
+    ConnectionId id{};
+    std::shared_ptr<Connection> connection;
+    std::unique_ptr<AppPort> port;
+    Connected done;
+    std::deque<Waiting> waiting;     // the connection was full
+    std::size_t waiting_bytes = 0;
+    std::unordered_map<Name, std::uint64_t, NameHash> subscriptions;
+  };
+  // A name that is to be subscribed on every connection.
+  struct Wanted {
+    TextName name;
+    SessionHandle session{};         // asks for the answer; kNone: `done` does
+    Done done;
+    bool answered = false;
+    std::uint32_t refusals = 0;
+  };
+  using Notice = std::move_only_function<void()>;
+  class Random;
+
+  App(Loop& loop, AppOptions options, Handlers handlers);
+
+  // Connections (app_connections.cc).
+  Attached* find(ConnectionId id);
+  void attach_names(Attached& attached);
+  void subscribe_on(Attached& attached, const TextName& name);
+  void want(TextName name, SessionHandle session, Done done);
+  void unwant(const Name& name);
+  void on_subscribed(ConnectionId connection, const Name& name, const std::expected<void, std::string>& result);
+  void answer_wanted(Wanted& wanted, bool accepted, const std::string& why);
+  void on_connection_state(ConnectionId id, ConnectionState state, const std::string& why);
+  void on_port_writable(ConnectionId id);
+  Attached* way_to(const SessionMessage& message);
+  void remember_way(const Name& source, ConnectionId id);
+  void transmit(Attached& attached, const SessionMessage& message, FrameHeader header, std::string body);
+
+  // Messages (app_messages.cc).
+  void on_frame(ConnectionId id, std::span<const std::byte> frame);
+  void send(SessionMessage message);
+  void carry_out();
+  void carry_out_one(Action& action);
+  void notify(Notice notice);
+  void run_notices();
+  void arm_timer();
+  void deliver(DeliverMessage delivery);
+  void resolved(Resolve& resolve);
+  void opened(SessionHandle handle);
+  void renew_keys();
+  [[nodiscard]] TimeMs now_ms() const { return loop_.now_ns() / 1'000'000; }
+
+  // Sessions (app.cc).
+  std::shared_ptr<AppSession> adopt(SessionHandle handle, SessionKind kind);
+  std::shared_ptr<AppSession> anycast_session(const AppMessage& message);
+  void offer(std::shared_ptr<AppSession> session);
+  OperationId expect(Done done);
+  void forget(OperationId operation);
+  [[nodiscard]] std::expected<void, AppError> room_for(std::size_t payload_bytes) const;
+  AppSession::Published published(OperationId operation, SessionLayer::Published result);
+  AppSession::Call called(OperationId operation, SessionLayer::Call result);
+
+  Loop& loop_;
+  AppIdentity identity_;
+  FullName name_;
+  IdentityBinding binding_;
+  Handlers handlers_;
+  std::unique_ptr<Random> random_;
+  MlsGroups groups_;
+  SessionLayer layer_;
+  AppCounters counters_;
+  std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);
+
+  std::uint32_t last_connection_ = 0;
+  std::vector<std::unique_ptr<Attached>> attached_;
+  std::vector<Wanted> wanted_;
+  std::unordered_map<Name, ConnectionId, NameHash> routes_;   // by service
+  std::unordered_map<Name, ConnectionId, NameHash> ways_;     // by who was heard
+  bool busy_ = false;
+
+  OperationId last_operation_ = 0;
+  std::unordered_map<OperationId, Done> pending_;
+  std::unordered_map<std::uint64_t, std::shared_ptr<AppSession>> sessions_;  // by handle
+  std::unordered_map<OperationId, std::pair<SessionHandle, Created>> creating_;
+  struct AnycastPeer {
+    Name source;
+    std::uint32_t session_id;
+    friend bool operator==(const AnycastPeer&, const AnycastPeer&) = default;
+  };
+  struct AnycastPeerHash {
+    std::size_t operator()(const AnycastPeer& peer) const { return NameHash{}(peer.source) ^ (std::size_t{peer.session_id} << 17); }
+  };
+  std::unordered_map<std::uint32_t, std::shared_ptr<AppSession>> own_anycast_;  // by session id
+  std::unordered_map<AnycastPeer, std::shared_ptr<AppSession>, AnycastPeerHash> anycast_peers_;
+  std::deque<AnycastPeer> anycast_order_;  // the oldest first
+  std::deque<std::shared_ptr<AppSession>> unclaimed_;
+
+  std::deque<Notice> notices_;
+  bool notices_scheduled_ = false;
+  TimerId timer_ = TimerId::kNone;
+  TimeMs timer_at_ms_ = 0;
+  TimerId key_timer_ = TimerId::kNone;
+  std::unordered_map<std::uint64_t, std::uint64_t> keys_made_s_;  // by handle: when the session's own keys were last renewed
+};
+
+}  // namespace slipway

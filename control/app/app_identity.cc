@@ -1,0 +1,23 @@
+#include "app/app_identity.h"
+
+#include <ctime>
+
+namespace slipway {
+
+std::uint64_t unix_now_s() { return static_cast<std::uint64_t>(std::time(nullptr)); }
+
+std::string AppIdentity::token() {
+  const auto token = identity_.provider->token(unix_now_s());
+  return token ? std::string(*token) : std::string();  // nobody believes an empty one: the group refuses
+}
+
+std::expected<TokenClaims, std::string> AppIdentity::verify(std::string_view token, TokenExpiry expiry) {
+  const auto age = expiry == TokenExpiry::kIgnore ? TokenAge::kAny : TokenAge::kValid;
+  const auto who = identity_.verifier->verify(token, unix_now_s(), age);
+  if (!who) {
+    return std::unexpected(who.error().message());
+  }
+  return TokenClaims{who->subject, {who->public_key.begin(), who->public_key.end()}};
+}
+
+}  // namespace slipway

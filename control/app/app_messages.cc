@@ -1,0 +1,221 @@
+// Between the session layer and the connections: messages in, actions out, timers.
+
+#include <algorithm>
+#include <utility>
+
+#include "app/app.h"
+
+namespace slipway {
+namespace {
+
+constexpr std::uint32_t kNoAnycast = ~std::uint32_t{0};  // no session has it
+
+}  // namespace
+
+void App::on_frame(ConnectionId id, std::span<const std::byte> frame) {
+  auto wire = decode_frame(frame);
+  if (!wire) {
+    ++counters_.malformed;
+    return;
+  }
+  ++counters_.received;
+  SessionMessage& message = wire->message;
+  if (is_command(message.type)) {
+    message.authentic = verify_command(*wire, identity_.verifier(), binding_, unix_now_s()).has_value();
+    counters_.unverified += message.authentic ? 0 : 1;
+  }
+  remember_way(message.source.hashed(), id);
+  layer_.on_message(now_ms(), std::move(message));
+  carry_out();
+}
+
+void App::send(SessionMessage message) {
+  Attached* const attached = way_to(message);
+  if (attached == nullptr) {
+    ++counters_.not_connected;
+    return;
+  }
+  const bool command = is_command(message.type);
+  if (command || message.identity.empty()) {
+    const auto token = identity_.provider().token(unix_now_s());
+    message.identity = token ? std::string(*token) : std::string();
+  }
+  const std::string content = encode_content(message.payload);
+  WireSignatures signatures;
+  if (command) {
+    auto made = sign_command(message, content, identity_.provider().key());
+    if (!made) {
+      ++counters_.unverified;
+      return;
+    }
+    signatures = std::move(*made);
+  }
+  transmit(*attached, message, frame_header_of(message), encode_frame_body(message, content, signatures));
+}
+
+// Everything that goes out goes at once, in order; what the application is told waits for the end of the turn.
+void App::carry_out() {
+  Actions actions;
+  while (!layer_.actions().empty()) {
+    actions.clear();
+    std::swap(actions, layer_.actions());
+    for (Action& action : actions) {
+      carry_out_one(action);
+    }
+  }
+  arm_timer();
+}
+
+void App::carry_out_one(Action& action) {
+  if (auto* out = std::get_if<SendMessage>(&action)) {
+    send(std::move(out->message));
+  } else if (auto* wish = std::get_if<SubscribeName>(&action)) {
+    if (!wish->name.text_components()) {
+      notify([this, session = wish->session, name = wish->name] {  // a node needs the text
+        layer_.on_subscription(now_ms(), session, name, false);
+        carry_out();
+      });
+      return;
+    }
+    want(TextName{*wish->name.text_components(), wish->name.id()}, wish->session, {});
+  } else if (auto* end = std::get_if<UnsubscribeName>(&action)) {
+    unwant(end->name.hashed());
+  } else if (auto* delivery = std::get_if<DeliverMessage>(&action)) {
+    notify([this, delivery = std::move(*delivery)]() mutable { deliver(std::move(delivery)); });
+  } else if (auto* resolve = std::get_if<Resolve>(&action)) {
+    notify([this, resolve = std::move(*resolve)]() mutable { resolved(resolve); });
+  } else if (auto* open = std::get_if<SessionOpened>(&action)) {
+    notify([this, handle = open->session] { opened(handle); });
+  } else {
+    notify([this, action = std::move(action)] {
+      const auto [handle, event] = std::visit(
+          [](const auto& one) -> std::pair<SessionHandle, std::optional<SessionEvent>> {
+            if constexpr (std::is_constructible_v<SessionEvent, decltype(one)>) {
+              return {one.session, SessionEvent(one)};
+            } else {
+              return {SessionHandle::kNone, std::nullopt};
+            }
+          },
+          action);
+      const auto at = sessions_.find(static_cast<std::uint64_t>(handle));
+      if (!event || at == sessions_.end()) {
+        return;
+      }
+      const auto session = at->second;
+      if (std::holds_alternative<SessionClosed>(*event)) {
+        sessions_.erase(at);
+        own_anycast_.erase(session->kind() == SessionKind::kAnycast ? session->id() : kNoAnycast);
+        keys_made_s_.erase(static_cast<std::uint64_t>(handle));
+      }
+      session->tell(*event);
+    });
+  }
+}
+
+void App::deliver(DeliverMessage delivery) {
+  if (delivery.message.anycast) {
+    const auto session = anycast_session(delivery.message);
+    session->deliver(std::move(delivery.message));
+    return;
+  }
+  const auto at = sessions_.find(static_cast<std::uint64_t>(delivery.session));
+  if (at != sessions_.end()) {
+    const auto session = at->second;  // the handler may end it
+    session->deliver(std::move(delivery.message));
+  }
+}
+
+void App::resolved(Resolve& resolve) {
+  if (const auto at = creating_.find(resolve.operation); at != creating_.end()) {
+    auto [handle, created] = std::move(at->second);
+    creating_.erase(at);
+    const auto session = sessions_.find(static_cast<std::uint64_t>(handle));
+    if (!created) {
+      return;
+    }
+    if (resolve.error || session == sessions_.end()) {
+      created(std::unexpected(AppError(resolve.error.value_or(SessionError{SessionFault::kClosed, "creating a session"}))));
+    } else {
+      created(session->second);
+    }
+    return;
+  }
+  const auto at = pending_.find(resolve.operation);
+  if (at == pending_.end()) {
+    return;
+  }
+  Done done = std::move(at->second);
+  pending_.erase(at);
+  if (resolve.error) {
+    done(std::unexpected(AppError(*resolve.error)));
+  } else {
+    done(Outcome{resolve.message_id, std::move(resolve.undelivered)});
+  }
+}
+
+void App::opened(SessionHandle handle) {
+  const Session* const session = layer_.find(handle);
+  if (session == nullptr) {
+    return;  // it ended in the same turn
+  }
+  offer(adopt(handle, session->facts().is_group() ? SessionKind::kMulticast : SessionKind::kUnicast));
+}
+
+void App::notify(Notice notice) {
+  notices_.push_back(std::move(notice));
+  if (notices_scheduled_) {
+    return;
+  }
+  notices_scheduled_ = true;
+  loop_.defer([this, alive = std::weak_ptr(alive_)] {
+    if (const auto still = alive.lock(); still && *still) {
+      notices_scheduled_ = false;
+      run_notices();
+    }
+  });
+}
+
+void App::run_notices() {
+  // What these cause waits for the next turn, so that the connection gets its share.
+  for (std::size_t left = notices_.size(); left > 0; --left) {
+    Notice notice = std::move(notices_.front());
+    notices_.pop_front();
+    notice();
+  }
+}
+
+void App::arm_timer() {
+  const auto deadline = layer_.next_deadline();
+  if (!deadline) {
+    return;
+  }
+  if (timer_ != TimerId::kNone && timer_at_ms_ <= *deadline) {
+    return;  // looks again when it has run
+  }
+  loop_.cancel(timer_);
+  const TimeMs now = now_ms();
+  timer_at_ms_ = std::max(*deadline, now + 1);
+  timer_ = loop_.after((timer_at_ms_ - now) * 1'000'000, [this] {
+    timer_ = TimerId::kNone;
+    layer_.advance(now_ms());
+    carry_out();
+  });
+}
+
+// Leaves of groups carry a token that expires; receivers of upstream's 3.4 then drop what we say. Half a life is early enough.
+void App::renew_keys() {
+  const std::uint64_t now = unix_now_s();
+  const std::uint64_t age_s = std::max<std::uint64_t>(kMinKeyRefreshS, identity_.provider().lifetime_s() / 2);
+  bool any = false;
+  for (auto& [handle, made_s] : keys_made_s_) {
+    if (now >= made_s + age_s && layer_.refresh_keys(now_ms(), SessionHandle{handle}, kNoOperation)) {
+      made_s = now;
+      any = true;
+    }
+  }
+  if (any) {
+    carry_out();
+  }
+}
+
+}  // namespace slipway

@@ -1,0 +1,255 @@
+// Applications against a node of a few lines: every kind of session, one connection for several, losses of the node.
+
+#include <gtest/gtest.h>
+
+#include <atomic>
+
+#include "../client/fake_node.h"
+#include "app/blocking.h"
+#include "identity/shared_secret.h"
+
+namespace slipway {
+namespace {
+
+using std::chrono::milliseconds;
+using namespace std::chrono_literals;
+
+constexpr const char* kSecret = "a-shared-secret-of-at-least-32-bytes!!";
+
+TextName named(const std::string& last) { return {{"org", "ns", last}, kNullId}; }
+
+std::unique_ptr<BlockingApp> make_app(const std::string& last, std::shared_ptr<LoopThread> thread = nullptr, const char* secret = kSecret) {
+  auto app = BlockingApp::create({.name = named(last), .identity = shared_secret_identity({.base = "org/ns/" + last, .secret = secret}).value()},
+                                 std::move(thread));
+  EXPECT_TRUE(app) << app.error().message();
+  return std::move(*app);
+}
+std::unique_ptr<BlockingApp> connected(const std::string& last, const std::string& address, const char* secret = kSecret) {
+  auto app = make_app(last, nullptr, secret);
+  const auto id = app->connect({.address = address});
+  EXPECT_TRUE(id) << id.error().message();
+  return app;
+}
+
+template <class T>
+T get(std::expected<T, AppError> result) {
+  EXPECT_TRUE(result) << result.error().message();
+  if (!result) {
+    throw std::runtime_error(result.error().message());
+  }
+  return std::move(*result);
+}
+std::string text(const AppMessage& message) { return std::string(text_of(message.payload)); }
+
+UnicastOptions unicast(const std::string& peer, bool mls) { return {.peer = named(peer), .timeout = 200ms, .max_retries = 50, .mls_enabled = mls}; }
+MulticastOptions multicast(bool mls) { return {.channel = named("room"), .timeout = 200ms, .max_retries = 50, .mls_enabled = mls}; }
+
+template <class Call>
+SessionFault fault_of(const Call& call) {
+  EXPECT_FALSE(call);
+  return call ? SessionFault::kUnknownSession : call.error().session.value_or(SessionFault::kUnknownSession);
+}
+
+class Kinds : public testing::TestWithParam<bool> {
+ protected:
+  FakeNode node_;
+};
+
+TEST_P(Kinds, Unicast) {
+  const auto alice = connected("alice", node_.tcp());
+  const auto bob = connected("bob", node_.tcp());
+  auto to_bob = get(alice->create_session(unicast("bob", GetParam())));
+  auto from_alice = get(bob->listen_for_session());
+  EXPECT_EQ(to_bob->encrypted(), GetParam());
+  EXPECT_EQ(from_alice->id(), to_bob->id());
+  EXPECT_EQ(from_alice->destination(), alice->name());
+  EXPECT_EQ(to_bob->destination(), bob->name());
+  EXPECT_TRUE(to_bob->is_creator());
+  EXPECT_FALSE(from_alice->is_creator());
+  for (int i = 0; i < 20; ++i) {
+    auto said = get(to_bob->publish("question " + std::to_string(i), {.payload_type = "text", .metadata = {{"n", std::to_string(i)}}}));
+    const AppMessage heard = get(from_alice->get_message());
+    EXPECT_EQ(text(heard), "question " + std::to_string(i));
+    EXPECT_EQ(heard.payload_type, "text");
+    EXPECT_EQ(heard.source, alice->name());
+    EXPECT_EQ(heard.metadata.at("n"), std::to_string(i));
+    EXPECT_TRUE(get(said.wait()).undelivered.empty());
+    (void)get(from_alice->publish_to(heard, "answer"));
+    EXPECT_EQ(text(get(to_bob->get_message())), "answer");
+  }
+  EXPECT_EQ(fault_of(to_bob->publish_with_destination("x", named("bob"))), SessionFault::kWrongKind);
+  EXPECT_EQ(fault_of(to_bob->invite(named("carol"))), SessionFault::kWrongKind);
+  EXPECT_EQ(fault_of(to_bob->remove(named("bob"))), SessionFault::kWrongKind);
+  EXPECT_EQ(fault_of(to_bob->go_offline()), SessionFault::kWrongKind);
+  EXPECT_TRUE(to_bob->close());
+  EXPECT_EQ(fault_of(from_alice->get_message()), SessionFault::kClosed);
+  EXPECT_EQ(fault_of(to_bob->publish("late")), SessionFault::kClosed);
+}
+
+TEST_P(Kinds, MulticastOfFour) {
+  const auto alice = connected("alice", node_.tcp());
+  const auto room = get(alice->create_session(multicast(GetParam())));
+  std::vector<std::unique_ptr<BlockingApp>> apps;
+  std::vector<std::unique_ptr<BlockingSession>> members;
+  for (const char* name : {"bob", "carol", "dave"}) {
+    apps.push_back(connected(name, node_.tcp()));
+    const auto invited = room->invite(named(name));
+    ASSERT_TRUE(invited) << invited.error().message();
+    members.push_back(get(apps.back()->listen_for_session()));
+    EXPECT_EQ(members.back()->kind(), SessionKind::kMulticast);
+  }
+  EXPECT_EQ(room->participants().size(), 4u);
+  auto said = get(room->publish("to all"));
+  for (const auto& member : members) {
+    EXPECT_EQ(text(get(member->get_message())), "to all");
+  }
+  EXPECT_TRUE(get(said.wait()).undelivered.empty());
+  (void)get(members[0]->publish("of bob"));
+  EXPECT_EQ(text(get(room->get_message())), "of bob");
+  const AppMessage heard = get(members[1]->get_message());
+  EXPECT_EQ(text(get(members[2]->get_message())), "of bob");
+  (void)get(members[1]->publish_to(heard, "to bob alone"));
+  const AppMessage alone = get(members[0]->get_message());
+  EXPECT_EQ(text(alone), "to bob alone");
+  EXPECT_TRUE(alone.directed);
+  EXPECT_EQ(fault_of(members[0]->invite(named("x"))), SessionFault::kNotModerator);
+  const auto removed = room->remove(named("carol"));
+  ASSERT_TRUE(removed) << removed.error().message();
+  EXPECT_EQ(fault_of(members[1]->get_message()), SessionFault::kClosed);
+  (void)get(room->publish("without carol"));
+  EXPECT_EQ(text(get(members[0]->get_message())), "without carol");
+  EXPECT_EQ(fault_of(room->publish_with_destination("x", named("bob"))), SessionFault::kWrongKind);
+  if (GetParam()) {
+    EXPECT_TRUE(room->refresh_keys());
+    (void)get(room->publish("with new keys"));
+    EXPECT_EQ(text(get(members[2]->get_message())), "without carol");
+    EXPECT_EQ(text(get(members[2]->get_message())), "with new keys");
+  }
+  EXPECT_TRUE(room->close());
+  EXPECT_EQ(fault_of(members[2]->get_message()), SessionFault::kClosed);
+}
+
+// The node drops everybody: connections come back, names are subscribed again, nothing is lost or comes twice.
+TEST_P(Kinds, TheNodeForgetsEverything) {
+  const auto alice = connected("alice", node_.tcp());
+  const auto bob = connected("bob", node_.tcp());
+  auto to_bob = get(alice->create_session(unicast("bob", GetParam())));
+  auto from_alice = get(bob->listen_for_session());
+  std::vector<Publication> open;
+  for (int i = 0; i < 60; ++i) {
+    if (i % 20 == 10) {
+      node_.drop_all();
+    }
+    open.push_back(get(to_bob->publish(std::to_string(i))));
+  }
+  for (int i = 0; i < 60; ++i) {
+    EXPECT_EQ(text(get(from_alice->get_message())), std::to_string(i));
+  }
+  for (Publication& publication : open) {
+    EXPECT_TRUE(get(publication.wait()).undelivered.empty());
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(Mls, Kinds, testing::Bool(), [](const auto& info) { return info.param ? "on" : "off"; });
+
+TEST(Anycast, AnyInstanceAnswers) {
+  FakeNode node;
+  const auto client = connected("client", node.tcp());
+  const auto worker = connected("worker", node.tcp());
+  const auto session = get(client->create_session(AnycastOptions{.timeout = 200ms, .max_retries = 20}));
+  EXPECT_EQ(fault_of(session->publish("x")), SessionFault::kWrongKind);
+  EXPECT_EQ(fault_of(session->invite(named("x"))), SessionFault::kWrongKind);
+  auto sent = get(session->publish_with_destination("job", named("worker")));
+  EXPECT_TRUE(get(sent.wait()).undelivered.empty());
+  const auto asker = get(worker->listen_for_session());
+  EXPECT_EQ(asker->kind(), SessionKind::kAnycast);
+  const AppMessage job = get(asker->get_message());
+  EXPECT_EQ(text(job), "job");
+  EXPECT_TRUE(get(get(asker->publish_to(job, "done")).wait()).undelivered.empty());
+  const AppMessage answer = get(session->get_message());
+  EXPECT_EQ(text(answer), "done");
+  EXPECT_EQ(answer.source, worker->name());
+  (void)get(session->publish_with_destination("again", named("worker")));
+  EXPECT_EQ(text(get(asker->get_message())), "again") << "the same session object for the same sender";
+  EXPECT_EQ(fault_of(asker->publish_with_destination("x", named("client"))), SessionFault::kWrongKind);
+  EXPECT_FALSE(client->create_session(AnycastOptions{.mls_enabled = true}));
+}
+
+TEST(Anycast, NobodyIsThere) {
+  FakeNode node;
+  const auto client = connected("client", node.tcp());
+  const auto session = get(client->create_session(AnycastOptions{.timeout = 20ms, .max_retries = 1}));
+  auto sent = get(session->publish_with_destination("job", named("nobody")));
+  EXPECT_EQ(fault_of(sent.wait()), SessionFault::kNoAnswer);
+}
+
+// Two applications of one process on one connection: the node never sees what they say to each other.
+TEST(OneConnection, ApplicationsFindEachOther) {
+  FakeNode node;
+  const auto thread = LoopThread::start().value();
+  const auto alice = make_app("alice", thread);
+  const auto bob = make_app("bob", thread);
+  const auto carol = connected("carol", node.tcp());
+  const ConnectionId id = get(alice->connect({.address = node.tcp()}));
+  (void)get(bob->use(alice->connection(id)));
+  auto room = get(alice->create_session(multicast(true)));
+  ASSERT_TRUE(room->invite(named("bob")));
+  ASSERT_TRUE(room->invite(named("carol")));
+  const auto in_bob = get(bob->listen_for_session());
+  const auto in_carol = get(carol->listen_for_session());
+  (void)get(room->publish("to both"));
+  EXPECT_EQ(text(get(in_bob->get_message())), "to both");
+  EXPECT_EQ(text(get(in_carol->get_message())), "to both");
+  (void)get(in_carol->publish("of carol"));
+  EXPECT_EQ(text(get(in_bob->get_message())), "of carol");
+  EXPECT_EQ(text(get(room->get_message())), "of carol");
+}
+
+TEST(Names, AnotherServiceOfTheSameApplication) {
+  FakeNode node;
+  const auto alice = connected("alice", node.tcp());
+  const auto bob = connected("bob", node.tcp());
+  ASSERT_TRUE(bob->subscribe(named("bobby")));
+  EXPECT_FALSE(bob->subscribe(named("bobby")));
+  auto session = get(alice->create_session(unicast("bobby", true)));
+  const auto heard = get(bob->listen_for_session());
+  (void)get(session->publish("hello"));
+  EXPECT_EQ(text(get(heard->get_message())), "hello");
+}
+
+TEST(Refused, WhatCannotWork) {
+  FakeNode node;
+  const Identity identity = shared_secret_identity({.base = "x", .secret = kSecret}).value();
+  EXPECT_EQ(BlockingApp::create({.name = named("x")}).error().fault, AppFault::kIdentity);
+  EXPECT_EQ(BlockingApp::create({.name = {{"org", "", "x"}, kNullId}, .identity = identity}).error().fault, AppFault::kBadName);
+  const auto app = connected("app", node.tcp());
+  EXPECT_EQ(app->connect({.address = "carrier-pigeon://roof"}).error().fault, AppFault::kAddress);
+  EXPECT_EQ(app->connect({.address = "tcp://127.0.0.1:1"}, 100ms).error().fault, AppFault::kTimeout);
+  const auto self = app->create_session(UnicastOptions{.peer = TextName{{"org", "ns", "app"}, app->name().id()}});
+  EXPECT_EQ(fault_of(self), SessionFault::kBadName);
+  EXPECT_EQ(fault_of(app->create_session(UnicastOptions{.peer = named("nobody"), .timeout = 20ms, .max_retries = 1})), SessionFault::kNotFound);
+  EXPECT_EQ(fault_of(app->create_session(UnicastOptions{.peer = named("b"), .timeout = 1ms})), SessionFault::kBadConfig);
+  EXPECT_EQ(app->set_route(named("x"), ConnectionId{77}).error().fault, AppFault::kNotConnected);
+  EXPECT_EQ(app->listen_for_session(10ms).error().fault, AppFault::kTimeout);
+}
+
+TEST(Refused, AnotherSecret) {
+  FakeNode node;
+  const auto bob = connected("bob", node.tcp());
+  const auto mallory = connected("mallory", node.tcp(), "another-secret-of-at-least-32-bytes!!");
+  EXPECT_EQ(fault_of(mallory->create_session(UnicastOptions{.peer = named("bob"), .timeout = 20ms, .max_retries = 2})), SessionFault::kNotFound);
+  EXPECT_GE(bob->thread()->run([&] { return bob->app().counters().unverified; }), 1u);
+}
+
+TEST(Options, WhatTheyMean) {
+  EXPECT_FALSE(config_of(UnicastOptions{}).reliability);
+  EXPECT_TRUE(config_of(UnicastOptions{}).mls);
+  EXPECT_FALSE(config_of(AnycastOptions{}).mls);
+  EXPECT_EQ(config_of(MulticastOptions{.timeout = 250ms}).reliability, (TimerSettings{250, kDefaultRetries}));
+  EXPECT_FALSE(config_of(UnicastOptions{.max_retries = 3}).reliability);
+  EXPECT_NE(reliability_hint(UnicastOptions{.max_retries = 3}), "");
+  EXPECT_EQ(reliability_hint(UnicastOptions{.timeout = 1s, .max_retries = 3}), "");
+}
+
+}  // namespace
+}  // namespace slipway
