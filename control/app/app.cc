@@ -47,7 +47,8 @@ App::App(Loop& loop, AppOptions options, Handlers handlers)
       binding_(options.binding),
       handlers_(std::move(handlers)),
       random_(std::make_unique<Random>()),
-      groups_(identity_, std::move(options.groups)),
+      mls_groups_(identity_, std::move(options.groups)),
+      groups_(mls_groups_, [this] { return any_up(); }),
       layer_(LayerConfig{name_, options.direction, options.binding == IdentityBinding::kEnforce}, *random_, groups_) {
   const TextName own{*name_.text_components(), name_.id()};
   want(own, SessionHandle::kNone, {});

@@ -29,6 +29,7 @@
 #include "app/app_bounds.h"
 #include "app/app_identity.h"
 #include "app/app_session.h"
+#include "app/connected_group.h"
 #include "app/connection.h"
 #include "group/mls_group.h"
 #include "identity/command_guard.h"
@@ -135,6 +136,7 @@ class App {
 
   // Connections (app_connections.cc).
   Attached* find(ConnectionId id);
+  [[nodiscard]] bool any_up() const;
   void attach_names(Attached& attached);
   void subscribe_on(Attached& attached, const TextName& name);
   void want(TextName name, SessionHandle session, Done done);
@@ -177,7 +179,8 @@ class App {
   IdentityBinding binding_;
   Handlers handlers_;
   std::unique_ptr<Random> random_;
-  MlsGroups groups_;
+  MlsGroups mls_groups_;
+  ConnectedGroups groups_;
   SessionLayer layer_;
   AppCounters counters_;
   std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);

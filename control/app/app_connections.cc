@@ -17,6 +17,10 @@ App::Attached* App::find(ConnectionId id) {
   return at == attached_.end() ? nullptr : at->get();
 }
 
+bool App::any_up() const {
+  return std::ranges::any_of(attached_, [](const auto& attached) { return attached->connection->state() == ConnectionState::kUp; });
+}
+
 std::shared_ptr<Connection> App::connection(ConnectionId id) const {
   const auto at = std::ranges::find(attached_, id, [](const auto& attached) { return attached->id; });
   return at == attached_.end() ? nullptr : (*at)->connection;

@@ -160,6 +160,11 @@ FullName AppSession::destination() const {
   return session == nullptr ? destination_ : session->channel();
 }
 
+std::uint64_t AppSession::epoch() const {
+  const Session* session = app_ == nullptr ? nullptr : app_->layer_.find(handle_);
+  return session == nullptr ? kNoEpoch : session->epoch();
+}
+
 void AppSession::on_message(std::function<void(AppMessage)> handler) {
   message_handler_ = std::move(handler);
   while (message_handler_ && !unread_.empty()) {

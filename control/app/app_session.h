@@ -88,6 +88,8 @@ class AppSession : public std::enable_shared_from_this<AppSession> {
   [[nodiscard]] bool reliable() const { return reliable_; }
   [[nodiscard]] bool encrypted() const { return encrypted_; }
   [[nodiscard]] bool is_creator() const { return creator_; }
+  // Of its group; it grows with each change of keys or members. kNoEpoch: no MLS.
+  [[nodiscard]] std::uint64_t epoch() const;
   [[nodiscard]] bool open() const { return app_ != nullptr && !closed_; }
   [[nodiscard]] std::optional<CloseReason> closed() const { return closed_; }
 

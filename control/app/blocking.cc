@@ -164,6 +164,9 @@ BlockingSession::Call BlockingSession::close(milliseconds patience) {
 std::vector<ParticipantInfo> BlockingSession::participants() {
   return thread_->run([&] { return session_->participants(); });
 }
+std::uint64_t BlockingSession::epoch() {
+  return thread_->run([&] { return session_->epoch(); });
+}
 FullName BlockingSession::destination() {
   return thread_->run([&] { return session_->destination(); });
 }
@@ -212,10 +215,13 @@ std::expected<std::unique_ptr<BlockingApp>, AppError> BlockingApp::create(AppOpt
 
 BlockingApp::~BlockingApp() {
   if (app_) {
+    // Ended without the lock: that needs the loop's thread, which may be waiting for it.
+    std::deque<std::unique_ptr<BlockingSession>> unclaimed;
     {
       const std::lock_guard lock(sessions_->mutex);
-      sessions_->waiting.clear();
+      unclaimed.swap(sessions_->waiting);
     }
+    unclaimed.clear();
     thread_->run([this] { app_.reset(); });
   }
 }

@@ -98,6 +98,7 @@ class BlockingSession {
   [[nodiscard]] SessionKind kind() const { return session_->kind(); }
   [[nodiscard]] std::uint32_t id() const { return session_->id(); }
   [[nodiscard]] FullName destination();
+  [[nodiscard]] std::uint64_t epoch();
   [[nodiscard]] const FullName& source() const { return session_->source(); }
   [[nodiscard]] const Metadata& metadata() const { return session_->metadata(); }
   [[nodiscard]] bool encrypted() const { return session_->encrypted(); }

@@ -37,6 +37,7 @@ mls::Limits session_limits() {
   limits.tree_leaves = 2 * kMaxSessionMembers;
   limits.welcome_secrets = kMaxSessionMembers;
   limits.proposals_per_commit = 2 * kMaxSessionMembers;
+  limits.generations_ahead = 8'192;  // a sender that repeats what is lost on the way uses up a key each time
   return limits;
 }
 

@@ -1,15 +1,10 @@
 """Sessions between processes through a real node: slipwayctl's listeners and senders are applications on the endpoint library."""
-import json
-import os
-import subprocess
 import time
 
 import pytest
 
-from nodes import BUILD, PATIENCE, Node
-
-CTL = BUILD / "tools/slipwayctl"
-SECRET = "a-shared-secret-of-at-least-32-bytes!!"
+from nodes import PATIENCE, Node
+from sessions import Application, listener
 
 
 @pytest.fixture
@@ -17,47 +12,6 @@ def node(tmp_path):
     node = Node(tmp_path)
     yield node
     node.stop()
-
-
-class Application:
-    """One `slipwayctl session` process; its answers are JSON lines."""
-
-    def __init__(self, node_address, *words, secret=SECRET):
-        environment = dict(os.environ, SLIPWAY_SECRET=secret, SLIPWAY_NODE=node_address)
-        self.process = subprocess.Popen([CTL, "--json", "--timeout", str(PATIENCE), "session", *map(str, words)], env=environment,
-                                        stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-        self.lines = []
-
-    def read(self, key):
-        """The next line that has this key."""
-        for line in self.process.stdout:
-            value = json.loads(line)
-            self.lines.append(value)
-            if key in value:
-                return value
-        raise AssertionError(f"no {key}: {self.lines[-5:]} {self.process.stderr.read()}")
-
-    def result(self, code=0):
-        out, error = self.process.communicate(timeout=PATIENCE)
-        self.lines += [json.loads(line) for line in out.splitlines()]
-        assert self.process.returncode == code, (self.process.returncode, error, self.lines[-5:])
-        return self.lines[-1] if self.lines else None
-
-    def payloads(self):
-        return [line["payload"] for line in self.lines if "payload" in line]
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *_):
-        self.process.kill()
-        self.process.wait()
-
-
-def listener(node_address, name, *words):
-    application = Application(node_address, "listen", name, *words)
-    application.name = application.read("ready")["ready"]
-    return application
 
 
 @pytest.mark.parametrize("transport", ["tcp", "unix", "udp"])
@@ -79,16 +33,16 @@ def test_unicast(node, transport, mls):
 
 @pytest.mark.parametrize("mls", [True, False], ids=["mls", "plain"])
 def test_multicast_of_three(node, mls):
-    with listener(node.tcp, "org/ns/bob", "--answer", "bob: ", "--until", "bye", "--quiet") as bob, \
-            listener(node.tcp, "org/ns/carol", "--answer", "carol: ", "--until", "bye", "--quiet") as carol, \
+    with listener(node.tcp, "org/ns/bob", "--answer", "echo ", "--until", "bye", "--quiet") as bob, \
+            listener(node.tcp, "org/ns/carol", "--answer", "echo ", "--until", "bye", "--quiet") as carol, \
             Application(node.tcp, "invite", "org/ns/room", "org/ns/bob", "org/ns/carol", "--payload", "hello", "-n", 1, "--answers", 2,
                         "--last", "bye", *([] if mls else ["--no-mls"])) as alice:
         done = alice.result()
         assert done["sent"] == 1 and done["undelivered"] == []
-        answers = alice.payloads()
-        assert len(answers) == 2 and "bob: hello" in answers + [a[7:] for a in answers] and "carol: hello" in answers + [a[5:] for a in answers]
-        bob.result()
-        carol.result()
+        assert alice.payloads() == ["echo hello"] * 2
+        assert {line["source"] for line in alice.lines if "payload" in line} == {bob.name, carol.name}
+        for member in (bob, carol):
+            assert member.result() == {"messages": 3, "answered": 1}  # the other's answer and "bye" too
     node.balanced()
 
 

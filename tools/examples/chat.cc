@@ -100,7 +100,7 @@ std::unique_ptr<BlockingSession> open_channel(BlockingApp& app, const CommandLin
 int main(int count, char** values) {
   const CommandLine line(count, values);
   if (line.words.size() != 1) {
-    end("usage: slipway-chat NAME [--create CHANNEL] [--node ADDRESS]");
+    give_up("usage: slipway-chat NAME [--create CHANNEL] [--node ADDRESS]");
   }
   const auto app = connected_app(line.words[0], line.node);
   const auto session = open_channel(*app, line);

@@ -38,7 +38,7 @@ struct CommandLine {
   }
 };
 
-[[noreturn]] inline void end(const std::string& why) {
+[[noreturn]] inline void give_up(const std::string& why) {
   std::fprintf(stderr, "%s\n", why.c_str());
   std::exit(1);
 }
@@ -47,7 +47,7 @@ struct CommandLine {
 template <class T>
 T get(std::expected<T, AppError> result) {
   if (!result) {
-    end(result.error().message());
+    give_up(result.error().message());
   }
   if constexpr (!std::is_void_v<T>) {
     return std::move(*result);
@@ -57,7 +57,7 @@ T get(std::expected<T, AppError> result) {
 inline TextName name_of(const std::string& text) {
   auto name = parse_name(text);
   if (!name) {
-    end(name.error());
+    give_up(name.error());
   }
   return *name;
 }
@@ -66,11 +66,11 @@ inline TextName name_of(const std::string& text) {
 inline std::unique_ptr<BlockingApp> connected_app(const std::string& name, const std::string& node) {
   const char* secret = std::getenv("SLIPWAY_SECRET");
   if (secret == nullptr) {
-    end("SLIPWAY_SECRET is not set: export the same 32 characters or more for all applications, e.g. $(openssl rand -hex 32)");
+    give_up("SLIPWAY_SECRET is not set: export the same 32 characters or more for all applications, e.g. $(openssl rand -hex 32)");
   }
   auto identity = shared_secret_identity({.base = name, .secret = secret});
   if (!identity) {
-    end(identity.error().message());
+    give_up(identity.error().message());
   }
   auto app = get(BlockingApp::create({.name = name_of(name), .identity = std::move(*identity)}));
   get(app->connect({.address = node, .client_name = name}));

@@ -55,7 +55,7 @@ void show_progress(std::uint64_t done, std::uint64_t size, bool last) {
 std::string expect_answer(BlockingSession& session, std::string_view type) {
   const AppMessage answer = get(session.get_message(std::chrono::minutes(5)));
   if (answer.payload_type != type) {
-    end("the receiver said " + answer.payload_type + ": " + std::string(text_of(answer.payload)));
+    give_up("the receiver said " + answer.payload_type + ": " + std::string(text_of(answer.payload)));
   }
   return std::string(text_of(answer.payload));
 }
@@ -64,7 +64,7 @@ int send(BlockingApp& app, const std::string& peer, const std::filesystem::path&
   std::ifstream file(path, std::ios::binary);
   const std::uint64_t size = file ? std::filesystem::file_size(path) : 0;
   if (!file) {
-    end("cannot read " + path.string());
+    give_up("cannot read " + path.string());
   }
   // Patient: 120 tries of half a second are a minute without a node.
   const auto session = get(app.create_session(UnicastOptions{.peer = name_of(peer), .timeout = milliseconds(500), .max_retries = 100}));
@@ -163,7 +163,7 @@ void receive_one(BlockingSession& session, const std::filesystem::path& folder) 
 int main(int count, char** values) {
   const CommandLine line(count, values);
   if (line.words.size() != 3 || (line.words[0] != "send" && line.words[0] != "receive")) {
-    end("usage: slipway-file send PEER FILE | receive NAME FOLDER   [--node ADDRESS]");
+    give_up("usage: slipway-file send PEER FILE | receive NAME FOLDER   [--node ADDRESS]");
   }
   if (line.words[0] == "receive") {
     receive(*connected_app(line.words[1], line.node), line.words[2]);

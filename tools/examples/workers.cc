@@ -74,5 +74,5 @@ int main(int count, char** values) {
   if (line.words.size() == 3 && line.words[0] == "ask") {
     return ask(line.words[1], line.words[2], line);
   }
-  end("usage: slipway-workers work SERVICE | ask SERVICE TEXT [--times N]   [--node ADDRESS]");
+  give_up("usage: slipway-workers work SERVICE | ask SERVICE TEXT [--times N]   [--node ADDRESS]");
 }
