@@ -368,6 +368,32 @@ TEST_F(GroupTest, LongOperationsInStepsAndOnTwoThreads) {
   expect_talk(a, b);
 }
 
+// A short GroupInfo is verified together with the leaves of its tree.
+TEST_F(GroupTest, GroupInfoOnTwoThreads) {
+  TwoThreads threads;
+  Client& a = client("a");
+  a.create();
+  testing::add_all(a, {&client("b")});
+  const auto info = a.group->group_info();
+  ASSERT_TRUE(info.has_value());
+  Client& c = client("c");
+  c.config.random = nullptr;
+  c.config.parallel = &threads;
+  ExternalJoinOptions options;
+  options.now_s = kNow_s;
+  options.signer = &c.signer;
+  options.leaf = c.leaf_options();
+  Bytes spoiled = *info;
+  spoiled.back() ^= 1;
+  options.group_info = spoiled;
+  EXPECT_EQ(Group::join_external(c.config, options).error().code, ErrorCode::kBadSignature);
+  options.group_info = *info;
+  const auto joined = Group::join_external(c.config, options);
+  ASSERT_TRUE(joined.has_value()) << joined.error().text;
+  ASSERT_TRUE(testing::follow(*a.group, joined->commit).has_value());
+  EXPECT_TRUE(equal(a.group->epoch_authenticator(), joined->group.epoch_authenticator()));
+}
+
 TEST_F(GroupTest, CheapSaveAfterASentMessage) {
   Client& a = client("a");
   Client& b = client("b");
