@@ -12,11 +12,8 @@
 #include <netinet/tcp.h>
 #include <poll.h>
 #include <signal.h>
-#include <spawn.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>
-#include <sys/wait.h>
-#include <time.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -30,83 +27,15 @@
 
 #include "harness.h"
 #include "native_wire.h"
-
-extern char** environ;
+#include "server_process.h"
 
 namespace slipway::bench {
-
-// Servers that still run when the program ends in die().
-std::vector<pid_t> running;
 
 namespace {
 
 constexpr std::size_t kSubscribers = 16;
 constexpr std::size_t kReadBytes = 256 << 10;
 constexpr std::uint64_t kNs = 1'000'000'000;
-
-[[noreturn]] void die(const std::string& why) {
-  std::fprintf(stderr, "native: %s\n", why.c_str());
-  std::exit(1);
-}
-
-std::uint16_t free_port() {
-  const int fd = socket(AF_INET, SOCK_STREAM, 0);
-  sockaddr_in address{};
-  address.sin_family = AF_INET;
-  address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-  socklen_t bytes = sizeof address;
-  if (bind(fd, reinterpret_cast<sockaddr*>(&address), sizeof address) != 0 || getsockname(fd, reinterpret_cast<sockaddr*>(&address), &bytes) != 0) {
-    die("cannot find a free port");
-  }
-  close(fd);
-  return ntohs(address.sin_port);
-}
-
-
-// A server's process: stopped when this goes away.
-class Process {
- public:
-  Process(std::vector<std::string> words, const std::string& log) {
-    std::vector<char*> argv;
-    for (auto& word : words) {
-      argv.push_back(word.data());
-    }
-    argv.push_back(nullptr);
-    posix_spawn_file_actions_t actions;
-    posix_spawn_file_actions_init(&actions);
-    posix_spawn_file_actions_addopen(&actions, 1, log.c_str(), O_WRONLY | O_CREAT | O_TRUNC, 0600);
-    posix_spawn_file_actions_adddup2(&actions, 1, 2);
-    if (posix_spawnp(&pid_, argv[0], &actions, nullptr, argv.data(), environ) != 0) {
-      die(fmt::format("cannot start {}", words[0]));
-    }
-    posix_spawn_file_actions_destroy(&actions);
-    running.push_back(pid_);
-  }
-  explicit Process(pid_t pid) : pid_(pid) { running.push_back(pid_); }
-  ~Process() {
-    std::erase(running, pid_);
-    kill(pid_, SIGTERM);
-    for (int i = 0; i < 300 && waitpid(pid_, nullptr, WNOHANG) == 0; ++i) {
-      usleep(10'000);
-    }
-    kill(pid_, SIGKILL);
-    waitpid(pid_, nullptr, 0);
-  }
-  Process(const Process&) = delete;
-  Process& operator=(const Process&) = delete;
-  // CPU time of all its threads.
-  [[nodiscard]] std::uint64_t cpu_ns() const {
-    clockid_t clock{};
-    timespec time{};
-    if (clock_getcpuclockid(pid_, &clock) != 0 || clock_gettime(clock, &time) != 0) {
-      die("a server has died");
-    }
-    return static_cast<std::uint64_t>(time.tv_sec) * kNs + static_cast<std::uint64_t>(time.tv_nsec);
-  }
-
- private:
-  pid_t pid_ = -1;
-};
 
 int listening(std::uint16_t port) {
   const int fd = socket(AF_INET, SOCK_STREAM, 0);
@@ -150,12 +79,8 @@ int listening(std::uint16_t port) {
   }
 }
 
-std::unique_ptr<Process> start_relay(std::uint16_t port, std::size_t subscribers) {
-  const pid_t pid = fork();
-  if (pid == 0) {
-    relay(port, subscribers);
-  }
-  return std::make_unique<Process>(pid);
+std::unique_ptr<ServerProcess> start_relay(std::uint16_t port, std::size_t subscribers) {
+  return std::make_unique<ServerProcess>([=] { relay(port, subscribers); });
 }
 
 struct Load {
@@ -178,7 +103,7 @@ constexpr std::array<Load, 4> kLoads = {{
 // A server with its connections.
 class Target {
  public:
-  Target(Server server, Process& process, std::uint16_t port, std::vector<Pattern> patterns) : server_(server), process_(process) {
+  Target(Server server, ServerProcess& process, std::uint16_t port, std::vector<Pattern> patterns) : server_(server), process_(process) {
     publisher_ = connect_and_greet(server, port);
     epoll_ = epoll_create1(EPOLL_CLOEXEC);
     for (std::size_t i = 0; i < (patterns.back() == Pattern::kOneToMany ? kSubscribers : 1); ++i) {
@@ -279,7 +204,7 @@ class Target {
   }
 
   Server server_;
-  Process& process_;
+  ServerProcess& process_;
   int publisher_ = -1;
   int epoll_ = -1;
   std::vector<int> subscribers_;
@@ -289,15 +214,6 @@ class Target {
   std::size_t receivers_ = 1;
 };
 
-std::string slipwayd_path() {
-  const char* build = std::getenv("SLIPWAY_BUILD");
-  const auto path = std::filesystem::path(build != nullptr ? build : "build") / "tools" / "slipwayd";
-  if (!std::filesystem::exists(path)) {
-    die(fmt::format("there is no {}; tools/build makes it, and tools/bench native does so by itself", path.string()));
-  }
-  return path;
-}
-
 double median(std::vector<double> values) {
   std::sort(values.begin(), values.end());
   return values.empty() ? 0 : values[values.size() / 2];
@@ -305,7 +221,7 @@ double median(std::vector<double> values) {
 
 struct Servers {
   std::filesystem::path folder;
-  std::unique_ptr<Process> slipway, nats, relay_one, relay_many;
+  std::unique_ptr<ServerProcess> slipway, nats, relay_one, relay_many;
   std::unique_ptr<Target> ours, theirs, floor_one, floor_many;
 };
 
@@ -323,8 +239,8 @@ Servers start_servers() {
   std::ofstream(s.folder / "slipwayd.yaml") << fmt::format(
       "slipway:\n  node_id: bench\n  keepalive_ms: 0\n  log_level: warn\n  listen:\n    - tcp: 127.0.0.1:{}\n  api:\n    unix: {}/control.sock\n", ports[0], folder);
   std::ofstream(s.folder / "nats.conf") << fmt::format("listen: 127.0.0.1:{}\nping_interval: \"1h\"\n", ports[1]);
-  s.slipway = std::make_unique<Process>(std::vector<std::string>{slipwayd_path(), "--config", folder + "/slipwayd.yaml"}, folder + "/slipwayd.log");
-  s.nats = std::make_unique<Process>(std::vector<std::string>{"nats-server", "-c", folder + "/nats.conf"}, folder + "/nats.log");
+  s.slipway = std::make_unique<ServerProcess>(std::vector<std::string>{slipwayd_path(), "--config", folder + "/slipwayd.yaml"}, folder + "/slipwayd.log");
+  s.nats = std::make_unique<ServerProcess>(std::vector<std::string>{"nats-server", "-c", folder + "/nats.conf"}, folder + "/nats.log");
   s.ours = std::make_unique<Target>(Server::kSlipway, *s.slipway, ports[0], std::vector{Pattern::kOneToOne, Pattern::kOneToMany});
   s.theirs = std::make_unique<Target>(Server::kNats, *s.nats, ports[1], std::vector{Pattern::kOneToOne, Pattern::kOneToMany});
   s.floor_one = std::make_unique<Target>(Server::kRelay, *s.relay_one, ports[2], std::vector{Pattern::kOneToOne});
@@ -395,10 +311,6 @@ int run(const Options& options) {
 
 int main(int argc, char** argv) {
   signal(SIGPIPE, SIG_IGN);
-  std::atexit([] {
-    for (const pid_t pid : slipway::bench::running) {
-      kill(pid, SIGKILL);
-    }
-  });
+  slipway::bench::name_bench("native");
   return slipway::bench::run(slipway::bench::parse_options(argc, argv));
 }
