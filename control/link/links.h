@@ -111,6 +111,8 @@ class Links {
   [[nodiscard]] const LinkTable& table() const { return table_; }
   [[nodiscard]] const std::deque<ClosedLink>& recently_closed() const { return closed_; }
   [[nodiscard]] std::uint32_t half_open() const { return half_open_; }
+  // False: as many links as may be are in the middle of their hello; who connects should wait.
+  [[nodiscard]] bool may_accept() const { return half_open_ < policy_.max_half_open; }
 
   // --- streams that were accepted --------------------------------------------------------------------
   // The descriptor belongs to the link from here on; on an error it is still the caller's, who closes it.

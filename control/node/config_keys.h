@@ -231,7 +231,7 @@ inline constexpr auto kConfigKeys = std::to_array<ConfigKey>({
     {"slipway.limits", "frame_bytes", "size 4KiB .. 4MiB", "4MiB", "The largest frame."},
     {"slipway.limits", "buffers", "number 2048 .. 8388608", "16384", "Packet buffers of each memory node, about 2.4 KiB each."},
     {"slipway.limits", "links", "number 1 .. 16383", "16383", "Links at a time."},
-    {"slipway.limits", "half_open_links", "number 1 .. 16383", "256", "Links at a time whose hello is not finished."},
+    {"slipway.limits", "half_open_links", "number 1 .. 16383", "256", "Links at a time whose hello is not finished; more wait to be accepted."},
     {"slipway.limits", "routes", "number 1 .. 16000000", "4000000", "Subscriptions held by the node."},
     {"slipway.limits", "subscriptions_per_link", "number 1 .. 16000000", "1000000", "The sender of one more is told."},
     {"slipway.limits", "api_connections", "number 1 .. 1024", "64", "Connections to the control API at a time."},

@@ -64,7 +64,7 @@ class Node : private LinkSink, private SubscriptionSink, private ApiBackend {
     std::uint64_t accepted = 0;
     std::uint64_t refused = 0;
     std::string last_error;
-    bool paused = false;             // out of descriptors: tried again later
+    bool paused = false;             // out of descriptors, or too many links have not said hello: tried again later
   };
   // What an entry of `connect` needs beside its state in Links.
   struct Dialer {
@@ -113,6 +113,7 @@ class Node : private LinkSink, private SubscriptionSink, private ApiBackend {
   void start_listener(Listener& listener);
   void close_listener(Listener& listener);
   void accept_links(Listener& listener);
+  void resume_listeners();
   std::expected<std::uint16_t, std::string> free_port() const;
   void add_dialer(const ConnectSettings& settings);
   std::expected<void, std::string> add_edge_dialer(const EdgeClientSettings& client, const NodeSettings& settings);
@@ -235,6 +236,7 @@ class Node : private LinkSink, private SubscriptionSink, private ApiBackend {
   std::uint64_t fed_ms_ = 0;
 
   bool draining_ = false;
+  bool rush_ = false;   // listeners wait for links to finish their hello
   bool said_goodbye_ = false;
   bool stopped_ = false;
   std::uint64_t drain_until_ms_ = 0;

@@ -235,11 +235,7 @@ void Node::begin() {
     links_->tick(now_ms());
     subscriptions_->tick(now_ms());
     http_->tick(now_ms());
-    for (auto& listener : listeners_) {
-      if (listener->paused) {
-        start_listener(*listener);
-      }
-    }
+    resume_listeners();
   });
   if (!ports_->ports().empty()) {
     loop_->every(kPortTickMs * kMs, [this] { ports_->tick(now_ms()); });
@@ -262,6 +258,9 @@ ExitCode Node::run() {
   while (!stopped_) {
     bool more = drain_events();
     loop_->refresh_now();
+    if (rush_) {
+      resume_listeners();
+    }
     subscriptions_->flush();
     const bool behind = !fleet_->behind().empty();
     more |= subscriptions_->pump(now_ms()) && !behind;

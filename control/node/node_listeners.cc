@@ -103,6 +103,18 @@ void Node::start_listener(Listener& listener) {
   }
 }
 
+void Node::resume_listeners() {
+  if (!links_->may_accept()) {
+    return;
+  }
+  rush_ = false;
+  for (auto& listener : listeners_) {
+    if (listener->paused) {
+      start_listener(*listener);
+    }
+  }
+}
+
 void Node::close_listener(Listener& listener) {
   if (listener.fd >= 0) {
     loop_->unwatch(listener.fd);
@@ -123,6 +135,13 @@ void Node::close_listener(Listener& listener) {
 
 void Node::accept_links(Listener& listener) {
   for (std::uint32_t i = 0; i < kAcceptBurst; ++i) {
+    if (!links_->may_accept()) {
+      // A rush: the others wait in the kernel until some of these have said who they are.
+      loop_->unwatch(listener.fd);
+      listener.paused = true;
+      rush_ = true;
+      return;
+    }
     std::string peer;
     const int fd = accept_one(listener.fd, listener.settings.address.kind, peer);
     if (fd < 0) {
