@@ -59,12 +59,15 @@ inline constexpr std::size_t kJoinBytes = 8u << 20;            // their bytes
 
 // --- what upstream applications speak ----------------------------------------------------------------
 inline constexpr std::size_t kMaxUpstreamMessageBytes = 4u << 20;  // gRPC's own limit, in and out
+inline constexpr std::size_t kEdgeContentCopyBytes = 1'280;    // contents up to this are copied into a translated message's front
 inline constexpr std::size_t kMaxKeptRuns = 64;                // stretches of one upstream message that a frame keeps
 inline constexpr std::size_t kMaxUnknownGroups = 64;           // protobuf groups inside one another; upstream gives up at 100
 inline constexpr std::size_t kTranslateScratchBytes = 1536;    // least scratch for one translation
 inline constexpr std::size_t kTranslateStructureBytes = 640;   // of it, for what is always written there
 inline constexpr std::size_t kMacMemoEntries = 1024;           // headers whose MAC a worker remembers
 inline constexpr std::size_t kMacMemoHeaderBytes = 960;        // the largest of them, as far as the MAC covers it
+inline constexpr std::size_t kMacBatch = 16;                   // header MACs that are computed side by side
+inline constexpr std::size_t kEncodedEntries = 256;            // messages on their way that a worker keeps encoded
 inline constexpr std::size_t kMaxLinkIdBytes = 1024;           // of a negotiated link
 inline constexpr std::size_t kMaxNegotiationBytes = 16u << 10; // a negotiation message
 inline constexpr std::uint64_t kNegotiationTimeoutMs = 5'000;
@@ -74,7 +77,7 @@ inline constexpr std::uint32_t kMaxGrpcMessageBytes = 4u << 20;        // upstre
 inline constexpr std::uint32_t kMaxWebSocketMessageBytes = 64u << 20;  // upstream's
 inline constexpr std::uint32_t kMaxEdgeStreams = 100;          // open at once on one HTTP/2 connection
 inline constexpr std::uint32_t kMaxEdgeHeaderBytes = 16u << 10;  // of one request, as HTTP/2 counts them
-inline constexpr std::size_t kEdgeCopyBytes = 1'024;           // messages up to this are copied on their way out
+inline constexpr std::size_t kEdgeCopyBytes = 2'048;           // messages up to this are copied on their way out
 inline constexpr std::size_t kEdgeOutputBytes = 256u << 10;    // framed and not yet sent, of one connection
 inline constexpr std::size_t kEdgeOutputSegments = kMaxGather; // ... and in so many pieces
 inline constexpr std::uint32_t kEdgeControlBurst = 2'000;      // control frames that a peer may send at once

@@ -18,6 +18,8 @@ struct FrameMeta {
   std::uint32_t frame_bytes = 0;       // header and body, all segments
   bool injected = false;               // by the control thread
   bool pausable = false;               // came from a stream: its sender can be paused instead of dropping
+  std::uint64_t encoded_serial = 0;    // towards upstream applications (edge/encoded_cache.h); the one field that may change
+                                       // in a shared frame: by atomic_ref
 };
 inline constexpr std::uint16_t kMbufPrivateBytes = 64;
 static_assert(sizeof(FrameMeta) <= kMbufPrivateBytes);

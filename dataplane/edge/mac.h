@@ -18,8 +18,12 @@ namespace slipway {
 
 inline constexpr std::size_t kLinkKeyBytes = kSecretBytes;
 inline constexpr std::size_t kHeaderMacBytes = 32;
+inline constexpr std::size_t kMacHeaderBytes = 1024;  // a covered header above this is hashed as it lies
+inline constexpr std::size_t kMacPrefixBytes = 128;   // domain and link id of links whose MACs may be batched
 
 using LinkKey = Secret32;  // on which the two ends of a link agreed
+
+class MacBatch;
 
 class HeaderMac {
  public:
@@ -36,7 +40,11 @@ class HeaderMac {
   // In constant time; mac: as received, of any length.
   [[nodiscard]] bool verify(const UpstreamMessage& message, const Pieces& bytes, const Range& mac, MacMemo* memo = nullptr) const;
 
+  // What the MAC covers behind the link id, as it is hashed; returns its bytes, at most kMacHeaderBytes; 0: it is longer.
+  [[nodiscard]] static std::size_t covered(const UpstreamMessage& message, const Pieces& bytes, std::span<std::byte, kMacHeaderBytes> to);
+
  private:
+  friend class MacBatch;
   static constexpr std::size_t kStateBytes = 112;  // of OpenSSL's SHA-256
   struct alignas(16) State {
     std::array<std::byte, kStateBytes> bytes;
@@ -45,6 +53,10 @@ class HeaderMac {
   void hash_long(const UpstreamMessage& message, const Pieces& bytes, std::span<std::byte, kHeaderMacBytes> mac) const;
 
   std::uint64_t serial_;  // of this key in this process; copies share it
+  std::uint32_t prefix_bytes_ = 0;                    // 0: longer than a batch takes
+  std::array<std::byte, kMacPrefixBytes> prefix_;     // domain and link id
+  alignas(16) std::array<std::uint32_t, 8> inner_key_;  // SHA-256 after the padded keys alone
+  alignas(16) std::array<std::uint32_t, 8> outer_key_;
   State inner_;  // after the padded key, the domain and the link id
   State outer_;  // after the other padded key
 };
@@ -60,5 +72,7 @@ struct MacRules {
 // kNone, or why a Publish, Subscribe or Unsubscribe must be dropped. Other kinds carry no MAC. It comes before validate(),
 // so a message without header is refused here too.
 [[nodiscard]] EdgeFault check_mac(const UpstreamMessage& message, const Pieces& bytes, const MacRules& rules);
+// The part of it that needs no hashing. *compare: the message has a MAC of the right size, and it is to be compared.
+[[nodiscard]] EdgeFault check_mac_presence(const UpstreamMessage& message, const MacRules& rules, bool* compare);
 
 }  // namespace slipway

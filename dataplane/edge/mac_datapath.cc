@@ -44,6 +44,10 @@ class Preimage {
   void present(bool is) { number(static_cast<std::uint8_t>(is)); }
   void text(const Pieces& bytes, Range range) {
     number(range.size);
+    if (!bytes.pieces().empty() && range.end() <= bytes.pieces()[0].size()) {  // as small messages lie
+      put_(bytes.pieces()[0].data() + range.at, range.size);
+      return;
+    }
     bytes.each(range, [this](Piece part) {
       put_(part.data(), part.size());
       return true;
@@ -82,14 +86,13 @@ class Preimage {
 
 // Bytes of the preimage that are not text, at most, and an allowance.
 constexpr std::size_t kFixedBytes = 160;
-constexpr std::size_t kShortHeaderBytes = 1024;
 
 bool is_short(const UpstreamMessage& m) {
   std::size_t text = m.identity.size;
   for (std::size_t i = 0; i < 3; ++i) {
     text += std::size_t{m.source.text[i].size} + m.destination.text[i].size;
   }
-  return text + kFixedBytes <= kShortHeaderBytes;
+  return text + kFixedBytes <= kMacHeaderBytes;
 }
 
 void start(SHA256_CTX* hash, const LinkKey& key, std::uint8_t pad) {
@@ -119,33 +122,51 @@ HeaderMac::HeaderMac(const LinkKey& key, std::string_view link_id) : serial_(nex
   static_assert(sizeof(SHA256_CTX) == kStateBytes && alignof(SHA256_CTX) <= alignof(State));
   SHA256_CTX hash;
   start(&hash, key, 0x36);
+  std::memcpy(inner_key_.data(), hash.h, sizeof hash.h);
   SHA256_Update(&hash, kDomain.data(), kDomain.size());
   const auto size = static_cast<std::uint32_t>(link_id.size());
   SHA256_Update(&hash, &size, sizeof size);
   SHA256_Update(&hash, link_id.data(), link_id.size());
   std::memcpy(&inner_, &hash, sizeof hash);
   start(&hash, key, 0x5C);
+  std::memcpy(outer_key_.data(), hash.h, sizeof hash.h);
   std::memcpy(&outer_, &hash, sizeof hash);
+  if (kDomain.size() + sizeof size + link_id.size() <= kMacPrefixBytes) {
+    std::memcpy(prefix_.data(), kDomain.data(), kDomain.size());
+    std::memcpy(prefix_.data() + kDomain.size(), &size, sizeof size);
+    std::memcpy(prefix_.data() + kDomain.size() + sizeof size, link_id.data(), link_id.size());
+    prefix_bytes_ = static_cast<std::uint32_t>(kDomain.size() + sizeof size + link_id.size());
+  }
   OPENSSL_cleanse(&hash, sizeof hash);
 }
 
 HeaderMac::~HeaderMac() {
   OPENSSL_cleanse(&inner_, sizeof inner_);
   OPENSSL_cleanse(&outer_, sizeof outer_);
+  OPENSSL_cleanse(inner_key_.data(), sizeof inner_key_);
+  OPENSSL_cleanse(outer_key_.data(), sizeof outer_key_);
+}
+
+std::size_t HeaderMac::covered(const UpstreamMessage& m, const Pieces& bytes, std::span<std::byte, kMacHeaderBytes> to) {
+  if (!is_short(m)) {
+    return 0;
+  }
+  std::byte* at = to.data();
+  Preimage([&at](const void* from, std::size_t size) {
+    copy_bytes(at, static_cast<const std::byte*>(from), size);
+    at += size;
+  }).header(m, bytes);
+  return static_cast<std::size_t>(at - to.data());
 }
 
 void HeaderMac::compute(const UpstreamMessage& m, const Pieces& bytes, std::span<std::byte, kHeaderMacBytes> mac, MacMemo* memo) const {
-  if (!is_short(m)) {
+  std::array<std::byte, kMacHeaderBytes> buffer;
+  const std::size_t size = covered(m, bytes, buffer);
+  if (size == 0) {
     hash_long(m, bytes, mac);
     return;
   }
-  std::array<std::byte, kShortHeaderBytes> buffer;
-  std::byte* at = buffer.data();
-  Preimage([&at](const void* from, std::size_t size) {
-    std::memcpy(at, from, size);
-    at += size;
-  }).header(m, bytes);
-  const std::span<const std::byte> header(buffer.data(), at);
+  const std::span<const std::byte> header(buffer.data(), size);
   const MacMemo::Found found = memo != nullptr ? memo->find(serial_, header) : MacMemo::Found{};
   if (!found.hit) {
     hash(header, mac);
@@ -181,7 +202,8 @@ bool HeaderMac::verify(const UpstreamMessage& m, const Pieces& bytes, const Rang
   return CRYPTO_memcmp(expected.data(), received.data(), kHeaderMacBytes) == 0;
 }
 
-EdgeFault check_mac(const UpstreamMessage& m, const Pieces& bytes, const MacRules& rules) {
+EdgeFault check_mac_presence(const UpstreamMessage& m, const MacRules& rules, bool* compare) {
+  *compare = false;
   const bool publish = m.kind == MessageKind::kPublish;
   if (!rules.checked || (!publish && m.kind != MessageKind::kSubscribe && m.kind != MessageKind::kUnsubscribe)) {
     return EdgeFault::kNone;
@@ -203,6 +225,15 @@ EdgeFault check_mac(const UpstreamMessage& m, const Pieces& bytes, const MacRule
   }
   if (m.header_mac->size != kHeaderMacBytes) {
     return EdgeFault::kMacLength;
+  }
+  *compare = true;
+  return EdgeFault::kNone;
+}
+
+EdgeFault check_mac(const UpstreamMessage& m, const Pieces& bytes, const MacRules& rules) {
+  bool compare = false;
+  if (const EdgeFault fault = check_mac_presence(m, rules, &compare); fault != EdgeFault::kNone || !compare) {
+    return fault;
   }
   return rules.mac->verify(m, bytes, *m.header_mac, rules.memo) ? EdgeFault::kNone : EdgeFault::kMacWrong;
 }

@@ -7,9 +7,16 @@
 
 namespace slipway {
 
+// Where the values of ttl and incoming_conn lie, if they are of one byte; else 0.
+struct PlainMarks {
+  std::uint32_t ttl_at = 0;
+  std::uint32_t incoming_conn_at = 0;
+};
+
 // Reads a Publish, Subscribe or Unsubscribe that lies in one piece. False: it is of another form, *message is of no use, and
 // nothing is said about it. Never true for a session header of which a value does not fit a frame header.
-[[nodiscard]] bool read_plain(Piece bytes, UpstreamMessage* message);
+// marks: null, or where to say more about a message that was read.
+[[nodiscard]] bool read_plain(Piece bytes, UpstreamMessage* message, PlainMarks* marks = nullptr);
 
 // Stretches that a header adds at most.
 inline constexpr std::size_t kPlainHeaderRuns = 5;

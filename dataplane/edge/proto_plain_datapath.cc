@@ -49,6 +49,7 @@ class PlainReader {
   // Reads from `at`, which is offset `base` of the message, and touches nothing from `end` on.
   PlainReader(const std::byte* at, const std::byte* end, std::uint32_t base, UpstreamMessage* out)
       : begin_(at), at_(at), end_(end), base_(base), m_(*out) {}
+  [[nodiscard]] const PlainMarks& marks() const { return marks_; }
 
   bool read() {
     Nested variant;
@@ -71,12 +72,23 @@ class PlainReader {
         !read_name(proto_field::kDestination, end, &m_.destination, kDestination) ||
         !kept_text(proto_field::kIdentity, end, kIdentity, &m_.identity) ||
         !number32(proto_field::kFanout, &m_.fanout, end, &m_.has_header_fields) ||
-        !kept_text(proto_field::kVersion, end, kVersion, &m_.version) ||
-        !number32(proto_field::kTtl, &m_.ttl, end, &m_.has_header_fields) ||
-        !optional_number(proto_field::kRecvFrom, &m_.recv_from, end) ||
-        !optional_number(proto_field::kForwardTo, &m_.forward_to, end) ||
-        !optional_number(proto_field::kIncomingConn, &m_.incoming_conn, end) ||
-        !optional_number(proto_field::kError, &m_.error, end)) {
+        !kept_text(proto_field::kVersion, end, kVersion, &m_.version)) {
+      return false;
+    }
+    const std::byte* key = at_;
+    if (!number32(proto_field::kTtl, &m_.ttl, end, &m_.has_header_fields)) {
+      return false;
+    }
+    marks_.ttl_at = one_byte_value(key);
+    if (!optional_number(proto_field::kRecvFrom, &m_.recv_from, end) || !optional_number(proto_field::kForwardTo, &m_.forward_to, end)) {
+      return false;
+    }
+    key = at_;
+    if (!optional_number(proto_field::kIncomingConn, &m_.incoming_conn, end)) {
+      return false;
+    }
+    marks_.incoming_conn_at = one_byte_value(key);
+    if (!optional_number(proto_field::kError, &m_.error, end)) {
       return false;
     }
     Nested mac;
@@ -177,6 +189,8 @@ class PlainReader {
   [[nodiscard]] Range range(const std::byte* from, const std::byte* to) const {
     return {base_ + static_cast<std::uint32_t>(from - begin_), static_cast<std::uint32_t>(to - from)};
   }
+  // Where the value of the number field lies that was read from `key` on, if it is of one byte.
+  [[nodiscard]] std::uint32_t one_byte_value(const std::byte* key) const { return at_ - key == 2 ? range(key + 1, at_).at : 0; }
   // At most one a level; whoever calls has seen that there is room for all.
   void keep(KeptLevel level, const std::byte* from, const std::byte* to) {
     if (from != to) {
@@ -385,12 +399,18 @@ class PlainReader {
   const std::byte* const end_;
   const std::uint32_t base_;
   UpstreamMessage& m_;
+  PlainMarks marks_;
 };
 
 }  // namespace
 
-bool read_plain(Piece bytes, UpstreamMessage* message) {
-  return PlainReader(bytes.data(), bytes.data() + bytes.size(), 0, message).read();
+bool read_plain(Piece bytes, UpstreamMessage* message, PlainMarks* marks) {
+  PlainReader reader(bytes.data(), bytes.data() + bytes.size(), 0, message);
+  const bool done = reader.read();
+  if (marks != nullptr) {
+    *marks = reader.marks();
+  }
+  return done;
 }
 
 bool read_plain_header(Piece header, const std::byte* readable_end, std::uint32_t at, UpstreamMessage* message) {

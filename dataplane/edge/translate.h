@@ -18,7 +18,7 @@
 namespace slipway {
 
 // Memory that a translation may use. What comes before the contents is copied into the scratch as long as it lasts, and small
-// contents and metadata (up to kCopyBytes) too: small messages become one piece, others a front and what follows it. It pays
+// contents and metadata (up to kEdgeContentCopyBytes) too: small messages become one piece, others a front and what follows it. It pays
 // to give the room of a buffer.
 struct TranslateRoom {
   std::span<std::byte> scratch;  // at least kTranslateScratchBytes
@@ -29,6 +29,8 @@ struct Translated {
   std::size_t piece_count = 0;    // of room.pieces; the first begins at the first byte of the scratch
   std::size_t bytes = 0;          // of all pieces
   std::size_t scratch_bytes = 0;  // of the scratch that are used
+  std::byte* mac = nullptr;       // in the scratch: the header MAC, or where the caller puts it
+  std::size_t covered_bytes = 0;  // see EgressFields::covered
 };
 
 // A native frame, header and body, from a message that parse_message read and validate() accepted. The hop limit is the
@@ -41,6 +43,9 @@ struct EgressFields {
   const HeaderMac* mac = nullptr;              // of the link it goes to; null: none is written (peers, links without key)
   std::optional<std::uint64_t> incoming_conn;  // the node's number for the link that it came from
   MacMemo* memo = nullptr;                     // of the worker; null: none
+  // Not empty: the caller computes the MAC (mac_batch.h), of what is written here; Translated::covered_bytes says how much that
+  // is. 0: the header was too long for that, and its MAC was computed at once.
+  std::span<std::byte> covered;
 };
 
 // An upstream message from the body that parse_body read. For several receivers the body is read once and this is called

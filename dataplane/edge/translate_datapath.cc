@@ -236,7 +236,13 @@ bool write_header(PieceWriter& out, const UpstreamMessage& m, const Pieces& body
   }
   if (fields.mac != nullptr) {
     out.nested(proto_field::kHeaderMac, kHeaderMacBytes);
-    fields.mac->compute(m, body, std::span<std::byte, kHeaderMacBytes>(out.take(kHeaderMacBytes), kHeaderMacBytes), fields.memo);
+    out.mac = out.take(kHeaderMacBytes);
+    if (fields.covered.size() >= kMacHeaderBytes) {
+      out.covered_bytes = HeaderMac::covered(m, body, fields.covered.first<kMacHeaderBytes>());
+    }
+    if (out.covered_bytes == 0) {
+      fields.mac->compute(m, body, std::span<std::byte, kHeaderMacBytes>(out.mac, kHeaderMacBytes), fields.memo);
+    }
   }
   return out.level(m, KeptLevel::kHeader);
 }

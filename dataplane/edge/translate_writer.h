@@ -49,12 +49,14 @@ class PieceWriter {
   // The kept stretches of one level. Those of the header are copied as long as there is room, so that the front of the result is
   // one piece; contents and metadata only where they are small.
   bool level(const UpstreamMessage& message, KeptLevel level) {
-    const std::size_t limit = level == KeptLevel::kVariant || level == KeptLevel::kMessage ? kCopyBytes : room_.scratch.size();
+    // Behind contents and metadata comes nothing that must be written.
+    const bool last = level == KeptLevel::kVariant || level == KeptLevel::kMessage;
+    const CopyRule rule = last ? CopyRule{kEdgeContentCopyBytes, 0} : CopyRule{room_.scratch.size(), kTranslateStructureBytes};
     std::uint32_t left = message.bytes_of(level);
     for (const KeptRun* run = message.run_list.data(); left != 0; ++run) {
       if (run->level == level) {
         left -= run->range.size;
-        if (!run_of(run->range, limit)) {
+        if (!run_of(run->range, rule)) {
           return false;
         }
       }
@@ -67,17 +69,24 @@ class PieceWriter {
     if (!close_scratch()) {
       return false;
     }
-    *done = {count_, bytes_, static_cast<std::size_t>(at_ - room_.scratch.data())};
+    *done = {count_, bytes_, static_cast<std::size_t>(at_ - room_.scratch.data()), mac, covered_bytes};
     return true;
   }
 
+  std::byte* mac = nullptr;       // as in Translated
+  std::size_t covered_bytes = 0;
+
  private:
-  bool run_of(Range range, std::size_t copy_limit) {
+  struct CopyRule {
+    std::size_t most;  // bytes of one copy
+    std::size_t keep;  // of the scratch, for what comes behind it
+  };
+  bool run_of(Range range, CopyRule rule) {
     // A stretch that goes on where the last piece ends costs nothing to reference.
     bool extends = at_ == begin_ && count_ != 0 && follows(range);
     if (!extends) {
       // What must always be written fits behind a copy: only copies can use the scratch up.
-      if (range.size <= copy_limit && static_cast<std::size_t>(end_ - at_) >= range.size + kTranslateStructureBytes) {
+      if (range.size <= rule.most && static_cast<std::size_t>(end_ - at_) >= range.size + rule.keep) {
         input_.copy(range, at_);
         at_ += range.size;
         return true;

@@ -162,11 +162,25 @@ void SocketEngine::Impl::tick_edges(std::uint64_t now_ns) {
   }
 }
 
-// Clients of upstream run with Nagle's algorithm: their next segment waits for the acknowledgement of the last one.
-void SocketEngine::Impl::acknowledge_now(const Stream& stream) {
-  const int on = 1;
-  counters_.syscalls.add(1);
-  setsockopt(stream.fd, IPPROTO_TCP, TCP_QUICKACK, &on, sizeof on);
+// Clients of upstream run with Nagle's algorithm: their next segment waits for the acknowledgement of the last one. It is sent
+// behind the messages that the segment brought, which others wait for.
+void SocketEngine::Impl::acknowledge_soon(const Stream& stream) {
+  if (acks_due_ == ack_due_.size()) {
+    acknowledge_edges();
+  }
+  ack_due_[acks_due_++] = {stream.link, stream.generation};
+}
+
+void SocketEngine::Impl::acknowledge_edges() {
+  for (const AckDue& due : std::span(ack_due_).first(acks_due_)) {
+    const Stream& stream = streams_[due.link];
+    if (stream.edge != nullptr && stream.generation == due.generation) {
+      const int on = 1;
+      counters_.syscalls.add(1);
+      setsockopt(stream.fd, IPPROTO_TCP, TCP_QUICKACK, &on, sizeof on);
+    }
+  }
+  acks_due_ = 0;
 }
 
 }  // namespace slipway

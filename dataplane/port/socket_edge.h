@@ -11,6 +11,8 @@
 #include <memory>
 #include <string>
 
+#include "edge/encoded_cache.h"
+#include "edge/mac_batch.h"
 #include "edge/mac_memo.h"
 #include "edge/translate.h"
 #include "edge/transport.h"
@@ -21,14 +23,46 @@ namespace slipway {
 
 inline constexpr std::uint32_t kEdgePieces = 4096;  // of one message: 4 MiB in DATA frames of 1 KiB
 
+// Messages of one connection's events, read and their MACs compared ahead, as many as are hashed side by side.
+struct EdgeAhead {
+  static constexpr std::uint32_t kEvents = 64;  // looked at: among whole messages lie parts of others
+  static constexpr std::uint8_t kNone = 0xFF;
+  std::uint64_t fed = 0;    // EdgeStream::fed of whose events these are
+  std::uint32_t first = 0;  // the first event
+  std::array<std::uint8_t, kEvents> slot;  // of each event's message below
+  std::uint32_t events = 0;
+  std::uint32_t count = 0;
+
+  [[nodiscard]] bool holds(std::uint64_t of, std::uint32_t event) const { return fed == of && event - first < events && slot[event - first] != kNone; }
+  std::array<Piece, kMacBatch> bytes;
+  std::array<EdgeFault, kMacBatch> fault;
+  std::array<bool, kMacBatch> compare;
+  std::array<std::uint64_t, kMacBatch> serial;  // of EncodedCache; 0: it cannot go on as it came
+  std::array<std::array<std::byte, kHeaderMacBytes>, kMacBatch> expected;
+  std::array<UpstreamMessage, kMacBatch> message;
+};
+
+// A frame on its way into the transport.
+struct EdgeOutgoing {
+  rte_mbuf* frame;
+  rte_mbuf* scratch;
+  EdgeFault fault;
+  std::span<const Piece> pieces;
+};
+
 // What the edges of one worker share.
 struct EdgeWorker {
   TransportMemory memory{kEdgeMemoryBytes};
   TransportEvents spare_events;                 // room that is lent to the connection that is being read
   MacMemo memo;
+  MacBatch batch{&memo};
+  EncodedCache encoded;
+  std::uint64_t feeds = 0;
+  EdgeAhead ahead;
+  std::array<EdgeOutgoing, kMacBatch> outgoing;
   std::array<Piece, kEdgePieces> input;         // of the message or body that is being translated
-  std::array<Piece, kEdgePieces + 16> output;
-  std::array<iovec, kEdgePieces + 16> vectors;
+  std::array<Piece, kEdgePieces + 16 * kMacBatch> output;
+  std::array<iovec, kEdgePieces + 16 * kMacBatch> vectors;
 };
 
 struct EdgeStream {
@@ -51,6 +85,9 @@ struct EdgeStream {
   std::uint32_t room_piece = kNoPiece;  // where decrypted bytes lie that events refer to
   std::uint32_t next_event = 0;         // of events: not yet taken
   TransportEvents events;
+  std::uint64_t fed = 0;                // changes with each feed(): which events these are
+  MemoHabit memo_in;
+  MemoHabit memo_out;
   std::optional<EdgeKey> key;
   std::string text;                     // why it ended
   std::unique_ptr<Transport> transport; // last: goes first, and gives frames back

@@ -1,8 +1,10 @@
 // Upstream connections, per piece received and per send: transport events to frames, frames to messages.
 
 #include <algorithm>
+#include <atomic>
 #include <cstring>
 
+#include "edge/proto_plain.h"
 #include "port/mbuf.h"
 #include "port/socket_edge.h"
 
@@ -35,6 +37,49 @@ DropReason reason_of(EdgeFault fault) {
     default:
       return edge_fault_text(fault).closes ? DropReason::kEdgeMalformed : DropReason::kEdgeInvalid;
   }
+}
+
+// Whether a message may go on with another ttl and MAC and all else as it came.
+bool goes_on(const UpstreamMessage& m, const PlainMarks& marks) {
+  return m.kind == MessageKind::kPublish && marks.ttl_at != 0 && !m.recv_from && !m.forward_to &&
+         (!m.incoming_conn || marks.incoming_conn_at != 0) && m.bytes_of(KeptLevel::kVariant) != 0;
+}
+
+// Fills in all but `covered`. Contents and metadata, which end a message, end its frame too.
+void keep_front(EncodedMessage& entry, const UpstreamMessage& m, const PlainMarks& marks, std::span<const std::byte> bytes) {
+  std::size_t front = bytes.size();
+  for (const KeptRun& run : m.runs()) {
+    if (run.level == KeptLevel::kVariant) {
+      front = run.range.at;
+    }
+  }
+  if (front > entry.front.size()) {
+    entry.serial = 0;
+    return;
+  }
+  std::memcpy(entry.front.data(), bytes.data(), front);
+  entry.front_bytes = static_cast<std::uint32_t>(front);
+  entry.tail_bytes = static_cast<std::uint32_t>(bytes.size() - front);
+  entry.mac_at = m.header_mac->at;
+  entry.ttl_at = marks.ttl_at;
+  if (marks.incoming_conn_at != 0) {
+    entry.front[marks.incoming_conn_at] = std::byte{0};  // of the hop before
+  }
+}
+
+void clear(UpstreamMessage& message) {
+  static_cast<UpstreamValues&>(message) = {};
+  message.run_count = 0;
+  message.level_bytes = {};
+}
+
+// In constant time.
+bool same_mac(const std::byte* a, const std::byte* b) {
+  std::uint64_t difference = 0;
+  for (std::size_t i = 0; i < kHeaderMacBytes; i += 8) {
+    difference |= load_le<std::uint64_t>(a + i) ^ load_le<std::uint64_t>(b + i);
+  }
+  return difference == 0;
 }
 
 bool lies_in(const rte_mbuf* mbuf, const std::byte* at) {
@@ -85,6 +130,7 @@ SocketEngine::Impl::PieceEnd SocketEngine::Impl::receive_edge(Stream& stream, Sl
       edge.events.swap(edges_->spare_events);
     }
     const std::span<const std::byte> bytes{slab_->data(number) + piece.begin, piece.end - piece.begin};
+    edge.fed = ++edges_->feeds;
     const FeedResult fed = edge.transport->feed(bytes, room, edge_time(edge));
     piece.begin += static_cast<std::uint32_t>(fed.used);
     edge.again = fed.again;
@@ -96,7 +142,7 @@ SocketEngine::Impl::PieceEnd SocketEngine::Impl::receive_edge(Stream& stream, Sl
     dirty_.push(streams_.data(), stream.link);
   }
   if (edge.tcp && piece.end < kSlabPieceBytes) {
-    acknowledge_now(stream);
+    acknowledge_soon(stream);
   }
   return PieceEnd::kTaken;
 }
@@ -195,14 +241,15 @@ SocketEngine::Impl::PieceEnd SocketEngine::Impl::take_edge_message(Stream& strea
   }
   const Pieces message({edges_->input.data(), pieces});
   rte_mbuf* frame = nullptr;
-  const PieceEnd end = edge.up ? frame_of_edge_message(stream, message, whole, frame) : greeting_of_edge(stream, message, frame);
+  std::uint64_t serial = 0;
+  const PieceEnd end = edge.up ? frame_of_edge_message(stream, message, whole, frame, serial) : greeting_of_edge(stream, message, frame);
   if (end != PieceEnd::kTaken) {
     return end;
   }
   if (frame != nullptr) {
     const std::uint32_t bytes = frame->pkt_len;
     store_le(rte_pktmbuf_mtod(frame, std::byte*) - kPrefix, bytes);
-    frame_meta(frame) = {.in_link = stream.link, .frame_bytes = bytes, .pausable = true};
+    frame_meta(frame) = {.in_link = stream.link, .frame_bytes = bytes, .pausable = true, .encoded_serial = serial};
     out[count++] = frame;
     counters_.frames_in.add(1);
     counters_.bytes_in.add(bytes);
@@ -268,17 +315,96 @@ SocketEngine::Impl::PieceEnd SocketEngine::Impl::greeting_of_edge(Stream& stream
   return PieceEnd::kTaken;
 }
 
+MacRules SocketEngine::Impl::edge_rules(const EdgeStream& edge) const {
+  return {.mac = edge.key && edge.key->mac ? &*edge.key->mac : nullptr,
+          .checked = !edge.key || edge.key->checked,
+          .strict = edge.strict,
+          .memo = &edges_->memo};
+}
+
+// Reads whole messages from the next event on, and compares their MACs together.
+void SocketEngine::Impl::read_edge_ahead(EdgeStream& edge) {
+  EdgeAhead& ahead = edges_->ahead;
+  const MacRules rules = edge_rules(edge);
+  ahead.fed = edge.fed;
+  ahead.first = edge.next_event;
+  ahead.events = 0;
+  ahead.count = 0;
+  for (std::size_t at = edge.next_event; at < edge.events.size() && ahead.count < kMacBatch && ahead.events < EdgeAhead::kEvents; ++at) {
+    const TransportEvent& event = edge.events[at];
+    std::uint8_t& slot = ahead.slot[ahead.events++];
+    slot = EdgeAhead::kNone;
+    if (event.kind != TransportEventKind::kMessage || !event.begin || !event.end || event.stream != edge.channel) {
+      continue;
+    }
+    const std::uint32_t i = ahead.count++;
+    slot = static_cast<std::uint8_t>(i);
+    ahead.bytes[i] = event.bytes;
+    const Pieces bytes({&ahead.bytes[i], 1});
+    UpstreamMessage& message = ahead.message[i];
+    clear(message);
+    ahead.serial[i] = 0;
+    ahead.compare[i] = false;
+    PlainMarks marks;
+    if (read_plain(event.bytes, &message, &marks)) {
+      ahead.fault[i] = EdgeFault::kNone;
+    } else {
+      marks = {};
+      clear(message);
+      ahead.fault[i] = parse_message(bytes, &message);
+    }
+    if (ahead.fault[i] == EdgeFault::kNone) {
+      ahead.fault[i] = check_mac_presence(message, rules, &ahead.compare[i]);
+    }
+    if (!ahead.compare[i]) {
+      continue;
+    }
+    const std::span<std::byte> room = edges_->batch.room(*rules.mac);
+    const std::size_t covered = room.empty() ? 0 : HeaderMac::covered(message, bytes, room.first<kMacHeaderBytes>());
+    if (covered == 0) {
+      edges_->batch.add(*rules.mac, message, bytes, ahead.expected[i].data(), &edge.memo_in);
+      continue;
+    }
+    if (goes_on(message, marks)) {
+      EncodedMessage& entry = edges_->encoded.make();
+      std::memcpy(entry.covered.data(), room.data(), covered);
+      entry.covered_bytes = static_cast<std::uint32_t>(covered);
+      keep_front(entry, message, marks, event.bytes);
+      ahead.serial[i] = entry.serial;
+    }
+    edges_->batch.add_written(*rules.mac, covered, ahead.expected[i].data(), &edge.memo_in);
+  }
+  edges_->batch.run();
+  for (std::uint32_t i = 0; i < ahead.count; ++i) {
+    if (ahead.compare[i] && !same_mac(ahead.expected[i].data(), ahead.bytes[i].data() + ahead.message[i].header_mac->at)) {
+      ahead.fault[i] = EdgeFault::kMacWrong;
+    } else if (ahead.fault[i] == EdgeFault::kNone) {
+      ahead.fault[i] = validate(ahead.message[i]);
+    }
+  }
+}
+
 // A message of a link that is up, as a native frame; none when it was dropped, which is counted here.
 SocketEngine::Impl::PieceEnd SocketEngine::Impl::frame_of_edge_message(Stream& stream, const Pieces& message, bool whole,
-                                                                       rte_mbuf*& frame) {
+                                                                       rte_mbuf*& frame, std::uint64_t& serial) {
   EdgeStream& edge = *stream.edge;
+  const EdgeAhead& ahead = edges_->ahead;
+  if (whole && !ahead.holds(edge.fed, edge.next_event)) {
+    read_edge_ahead(edge);
+  }
+  const std::uint32_t slot = whole ? ahead.slot[edge.next_event - ahead.first] : 0;
   rte_mbuf* const first = take_mbuf();
   const std::span<std::byte> scratch{rte_pktmbuf_mtod(first, std::byte*), kMbufDataBytes};
-  const MacRules rules{.mac = edge.key && edge.key->mac ? &*edge.key->mac : nullptr,
-                       .checked = !edge.key || edge.key->checked,
-                       .strict = edge.strict,
-                       .memo = &edges_->memo};
-  const auto translated = frame_of_message(message, rules, {scratch, edges_->output});
+  const TranslateRoom room{scratch, edges_->output};
+  std::expected<Translated, EdgeFault> translated;
+  if (!whole) {
+    translated = frame_of_message(message, edge_rules(edge), room);
+  } else if (ahead.fault[slot] == EdgeFault::kNone) {
+    translated = write_frame(ahead.message[slot], message, room);
+    serial = ahead.serial[slot];
+  } else {
+    translated = std::unexpected(ahead.fault[slot]);
+  }
   if (!translated) {
     stash_[stash_count_++] = first;
     const EdgeFaultText& text = edge_fault_text(translated.error());
@@ -351,7 +477,7 @@ void SocketEngine::Impl::start_edge_send(Stream& stream) {
   }
   Transport& transport = *edge.transport;
   while (!stream.queue.empty() && edge.channel >= 0 && !edge.ending && transport.pending_bytes() < kEdgePendingBytes) {
-    if (!write_edge_frame(stream)) {
+    if (!write_edge_frames(stream)) {
       break;
     }
   }
@@ -396,64 +522,144 @@ bool SocketEngine::Impl::edge_is_idle(const Stream& stream) const {
          (edge.ending || edge.transport->pending_bytes() == 0);
 }
 
-// The first queued frame into the transport, or out of the queue with a reason. False: not now.
-bool SocketEngine::Impl::write_edge_frame(Stream& stream) {
-  EdgeStream& edge = *stream.edge;
-  rte_mbuf* const frame = stream.queue.front();
-  if (!refill_mbufs()) {
-    out_of_mbufs_ = true;
-    return false;
+// Queued frames into the transport, or out of the queue with a reason, as many as are signed together. False: not now.
+bool SocketEngine::Impl::write_edge_frames(Stream& stream) {
+  EdgeWorker& worker = *edges_;
+  std::size_t bytes = stream.edge->transport->pending_bytes();
+  std::size_t count = 0;
+  std::size_t used = 0;
+  while (count < kMacBatch && !stream.queue.empty() && bytes < kEdgePendingBytes) {
+    rte_mbuf* const frame = stream.queue.front();
+    if (used + frame->nb_segs + 16 > worker.output.size()) {
+      break;
+    }
+    if (!refill_mbufs()) {
+      out_of_mbufs_ = true;
+      break;
+    }
+    stream.queue.pop(chunks_);
+    EdgeOutgoing& out = worker.outgoing[count++];
+    out = {.frame = frame, .scratch = take_mbuf(), .fault = EdgeFault::kNone, .pieces = {}};
+    encode_edge_frame(*stream.edge, out, std::span(worker.output).subspan(used));
+    used += out.pieces.size();
+    bytes += frame_meta(frame).frame_bytes;
   }
-  rte_mbuf* const scratch = take_mbuf();
-  const auto* header = rte_pktmbuf_mtod(frame, const std::byte*);
+  worker.batch.run();
+  for (std::size_t i = 0; i < count; ++i) {
+    give_edge_frame(stream, worker.outgoing[i]);
+  }
+  return count != 0;
+}
+
+// What a frame becomes on this link; its MAC comes with the batch.
+void SocketEngine::Impl::encode_edge_frame(EdgeStream& edge, EdgeOutgoing& out, std::span<Piece> room) {
+  EdgeWorker& worker = *edges_;
+  const auto* header = rte_pktmbuf_mtod(out.frame, const std::byte*);
+  const std::span<std::byte> scratch{rte_pktmbuf_mtod(out.scratch, std::byte*), kMbufDataBytes};
+  const HeaderMac* const mac = edge.key && edge.key->checked && edge.key->mac ? &*edge.key->mac : nullptr;
+  const std::atomic_ref serial(frame_meta(out.frame).encoded_serial);
+  if (mac != nullptr) {
+    if (const EncodedMessage* found = worker.encoded.find(serial.load(std::memory_order_relaxed)); found != nullptr) {
+      if (send_as_kept(*mac, *found, out, scratch, room)) {
+        return;
+      }
+    }
+  }
   std::size_t count = 0;
   std::size_t skip = kFrameHeaderBytes;
-  for (const rte_mbuf* m = frame; m != nullptr && count < kEdgePieces; m = m->next) {
+  for (const rte_mbuf* m = out.frame; m != nullptr && count < kEdgePieces; m = m->next) {
     if (m->data_len > skip) {
-      edges_->input[count++] = {rte_pktmbuf_mtod(m, const std::byte*) + skip, m->data_len - skip};
+      worker.input[count++] = {rte_pktmbuf_mtod(m, const std::byte*) + skip, m->data_len - skip};
     }
     skip = 0;
   }
-  const Pieces body({edges_->input.data(), count});
-  const bool link = frame_kind(header) == static_cast<std::uint8_t>(FrameKind::kLink);
-  std::span<const Piece> pieces = body.pieces();
-  EdgeFault fault = EdgeFault::kNone;
-  if (!link) {
-    const bool signs = edge.key && edge.key->checked && edge.key->mac;
-    const auto translated = message_of_frame(header, body, {.mac = signs ? &*edge.key->mac : nullptr, .incoming_conn = {}, .memo = &edges_->memo},
-                                             {{rte_pktmbuf_mtod(scratch, std::byte*), kMbufDataBytes}, edges_->output});
-    if (translated) {
-      pieces = {edges_->output.data(), translated->piece_count};
+  const Pieces body({worker.input.data(), count});
+  if (frame_kind(header) == static_cast<std::uint8_t>(FrameKind::kLink)) {
+    std::ranges::copy(body.pieces(), room.begin());
+    out.pieces = room.first(count);
+    return;
+  }
+  const std::span<std::byte> covered = mac != nullptr ? worker.batch.room(*mac) : std::span<std::byte>();
+  const auto translated = message_of_frame(header, body, {.mac = mac, .incoming_conn = {}, .memo = &worker.memo, .covered = covered}, {scratch, room});
+  if (!translated) {
+    out.fault = translated.error();
+    return;
+  }
+  out.pieces = room.first(translated->piece_count);
+  if (translated->covered_bytes == 0) {
+    return;
+  }
+  // Others will want the same, if it has other references now.
+  if (rte_mbuf_refcnt_read(out.frame) > 1 && translated->piece_count == 1 && frame_fanout(header) != 1) {
+    EncodedMessage& entry = worker.encoded.make();
+    std::memcpy(entry.covered.data(), covered.data(), translated->covered_bytes);
+    std::memcpy(entry.front.data(), scratch.data(), translated->bytes);
+    entry.covered_bytes = static_cast<std::uint32_t>(translated->covered_bytes);
+    entry.front_bytes = static_cast<std::uint32_t>(translated->bytes);
+    entry.tail_bytes = 0;
+    entry.mac_at = static_cast<std::uint32_t>(translated->mac - scratch.data());
+    entry.ttl_at = 0;
+    serial.store(entry.serial, std::memory_order_relaxed);
+  }
+  worker.batch.add_written(*mac, translated->covered_bytes, translated->mac, &edge.memo_out);
+}
+
+// False: it cannot be used.
+bool SocketEngine::Impl::send_as_kept(const HeaderMac& mac, const EncodedMessage& kept, EdgeOutgoing& out, std::span<std::byte> scratch,
+                                      std::span<Piece> room) {
+  const std::uint8_t hop_limit = frame_hop_limit(rte_pktmbuf_mtod(out.frame, const std::byte*));
+  const std::span<std::byte> covered = edges_->batch.room(mac);
+  if (covered.empty() || (kept.ttl_at != 0 && hop_limit >= 0x80)) {
+    return false;
+  }
+  std::memcpy(scratch.data(), kept.front.data(), kept.front_bytes);
+  std::memcpy(covered.data(), kept.covered.data(), kept.covered_bytes);
+  if (kept.ttl_at != 0) {
+    scratch[kept.ttl_at] = static_cast<std::byte>(hop_limit);
+    store_le(covered.data() + kept.covered_bytes - sizeof(std::uint32_t), std::uint32_t{hop_limit});
+  }
+  edges_->batch.add_written(mac, kept.covered_bytes, scratch.data() + kept.mac_at, nullptr);
+  std::size_t count = 0;
+  room[count++] = scratch.first(kept.front_bytes);
+  std::size_t skip = kept.tail_bytes == 0 ? ~std::size_t{0} : frame_meta(out.frame).frame_bytes - kept.tail_bytes;
+  for (const rte_mbuf* m = out.frame; m != nullptr && kept.tail_bytes != 0; m = m->next) {
+    if (m->data_len > skip) {
+      room[count++] = {rte_pktmbuf_mtod(m, const std::byte*) + skip, m->data_len - skip};
+      skip = 0;
     } else {
-      fault = translated.error();
+      skip -= m->data_len;
     }
   }
-  const std::uint32_t bytes = frame_meta(frame).frame_bytes;
-  stream.queue.pop(chunks_);
+  out.pieces = room.first(count);
+  return true;
+}
+
+void SocketEngine::Impl::give_edge_frame(Stream& stream, const EdgeOutgoing& out) {
+  EdgeStream& edge = *stream.edge;
+  const std::uint32_t bytes = frame_meta(out.frame).frame_bytes;
   WriteResult written = WriteResult::kClosed;
-  if (fault == EdgeFault::kNone) {
-    for (std::size_t i = 0; i < pieces.size(); ++i) {
-      edges_->vectors[i] = {.iov_base = const_cast<std::byte*>(pieces[i].data()), .iov_len = pieces[i].size()};
+  if (out.fault == EdgeFault::kNone) {
+    for (std::size_t i = 0; i < out.pieces.size(); ++i) {
+      edges_->vectors[i] = {.iov_base = const_cast<std::byte*>(out.pieces[i].data()), .iov_len = out.pieces[i].size()};
     }
-    written = edge.transport->write_message(edge.channel, {edges_->vectors.data(), pieces.size()}, reinterpret_cast<std::uint64_t>(scratch));
+    written = edge.transport->write_message(edge.channel, {edges_->vectors.data(), out.pieces.size()}, reinterpret_cast<std::uint64_t>(out.scratch));
     if (written == WriteResult::kQueued) {
-      scratch->next = frame;  // comes back, and goes, with it
-      frame_meta(scratch).frame_bytes = bytes;
-      return true;
+      out.scratch->next = out.frame;  // comes back, and goes, with it
+      frame_meta(out.scratch).frame_bytes = bytes;
+      return;
     }
   }
-  stash_[stash_count_++] = scratch;
+  stash_[stash_count_++] = out.scratch;
   settle_edge_frame(stream, bytes);
   if (written == WriteResult::kCopied) {
     count_edge_sent(stream, bytes);
-    rte_pktmbuf_free(frame);
+    rte_pktmbuf_free(out.frame);
   } else {
-    const DropReason reason = fault != EdgeFault::kNone ? reason_of(fault)
+    const DropReason reason = out.fault != EdgeFault::kNone ? reason_of(out.fault)
                               : written == WriteResult::kTooLarge ? DropReason::kEdgeTooBig
                                                                   : DropReason::kLinkGone;
-    drop_copy(stream.link, frame, reason);
+    drop_copy(stream.link, out.frame, reason);
   }
-  return true;
 }
 
 // A frame that was held is no longer.

@@ -25,6 +25,7 @@
 #include "frame/shim.h"
 #include "edge/transport_counters.h"
 #include "port/socket_engine.h"
+#include "port/socket_gather.h"
 #include "port/socket_slab.h"
 #include "port/socket_stream.h"
 
@@ -32,6 +33,10 @@ namespace slipway {
 
 class Pieces;
 struct EdgeWorker;  // port/socket_edge.h
+struct EdgeOutgoing;
+struct EncodedMessage;
+class HeaderMac;
+struct MacRules;
 struct TransportEvent;
 
 // An array that is zero until touched, and resident as far as touched.
@@ -290,7 +295,8 @@ class SocketEngine::Impl {
   void forget_edge_input(EdgeStream& edge);
   void destroy_edge(Stream& stream);
   void tick_edges(std::uint64_t now_ns);
-  void acknowledge_now(const Stream& stream);
+  void acknowledge_soon(const Stream& stream);
+  void acknowledge_edges();
 
   // --- socket_edge_datapath.cc
   PieceEnd receive_edge(Stream& stream, SlabPiece& piece, std::uint32_t number, std::span<rte_mbuf*> out, std::uint32_t& count);
@@ -299,12 +305,18 @@ class SocketEngine::Impl {
   PieceEnd take_edge_message(Stream& stream, const TransportEvent& event, std::span<rte_mbuf*> out, std::uint32_t& count);
   void add_edge_part(Stream& stream, const TransportEvent& event);
   void refer_to_piece(rte_mbuf* mbuf, std::span<const std::byte> bytes);
+  [[nodiscard]] MacRules edge_rules(const EdgeStream& edge) const;
+  void read_edge_ahead(EdgeStream& edge);
   PieceEnd greeting_of_edge(Stream& stream, const Pieces& message, rte_mbuf*& frame);
-  PieceEnd frame_of_edge_message(Stream& stream, const Pieces& message, bool whole, rte_mbuf*& frame);
+  PieceEnd frame_of_edge_message(Stream& stream, const Pieces& message, bool whole, rte_mbuf*& frame, std::uint64_t& serial);
   bool add_frame_body(Stream& stream, std::span<const std::span<const std::byte>> pieces, bool whole, rte_mbuf* frame);
   void start_edge_send(Stream& stream);
   [[nodiscard]] bool edge_is_idle(const Stream& stream) const;
-  bool write_edge_frame(Stream& stream);
+  bool write_edge_frames(Stream& stream);
+  bool send_as_kept(const HeaderMac& mac, const EncodedMessage& kept, EdgeOutgoing& out, std::span<std::byte> scratch,
+                    std::span<std::span<const std::byte>> room);
+  void encode_edge_frame(EdgeStream& edge, EdgeOutgoing& out, std::span<std::span<const std::byte>> room);
+  void give_edge_frame(Stream& stream, const EdgeOutgoing& out);
   void settle_edge_frame(Stream& stream, std::uint32_t frame_bytes);
   void count_edge_sent(const Stream& stream, std::uint32_t frame_bytes);
   void edge_released(EdgeStream& edge, rte_mbuf* scratch);
@@ -396,6 +408,13 @@ class SocketEngine::Impl {
   std::unique_ptr<EdgeWorker> edges_;   // made with the first one
   StreamList<&Stream::edges> edge_streams_;
   std::uint64_t next_edge_tick_ns_ = 0;
+  WakeGatherer gatherer_;
+  struct AckDue {
+    LinkIndex link;
+    std::uint32_t generation;
+  };
+  std::array<AckDue, 64> ack_due_;
+  std::uint32_t acks_due_ = 0;
 
   // Datagrams.
   std::array<DatagramPort, kMaxPorts> ports_;

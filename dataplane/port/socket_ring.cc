@@ -158,6 +158,7 @@ bool SocketEngine::Impl::post_event(Event event, std::span<const std::byte> head
 
 bool SocketEngine::Impl::wait(std::uint64_t timeout_ns) {
   assert_owner();
+  acknowledge_edges();
   lend_pieces();
   arm_streams();
   const bool more = ((!ready_.empty() || received_begin_ != received_end_) && !out_of_mbufs_) || !ending_.empty();
@@ -186,7 +187,13 @@ bool SocketEngine::Impl::wait(std::uint64_t timeout_ns) {
   io_uring_cqe* cqe = nullptr;
   __kernel_timespec time{.tv_sec = static_cast<long long>(timeout_ns / 1'000'000'000), .tv_nsec = static_cast<long long>(timeout_ns % 1'000'000'000)};
   counters_.syscalls.add(1);
-  io_uring_submit_and_wait_timeout(&ring_, &cqe, 1, &time, nullptr);
+  const bool gathers = !edge_streams_.empty() && timeout_ns > WakeGatherer::kGatherNs && gatherer_.begin(now_ns_, counters_.frames_in.get());
+  if (gathers) {
+    __kernel_timespec little{.tv_sec = 0, .tv_nsec = WakeGatherer::kGatherNs};
+    io_uring_submit_and_wait_timeout(&ring_, &cqe, WakeGatherer::kGatherEvents, &little, nullptr);
+  } else {
+    io_uring_submit_and_wait_timeout(&ring_, &cqe, 1, &time, nullptr);
+  }
   gather_used_ = 0;
   messages_used_ = 0;
   reap();

@@ -144,6 +144,9 @@ void SocketEngine::Impl::flush() {
   if (io_uring_sq_ready(&ring_) > 0) {
     submit_and_reap_ready();
   }
+  if (acks_due_ != 0) {
+    acknowledge_edges();
+  }
 }
 
 // cost: 2 ns a frame when frames continue each other's vectors

@@ -238,14 +238,14 @@ class SocketEdge : public testing::TestWithParam<Wire> {
     rig.send(link, reply);
     ASSERT_TRUE(until([&] { return app->mac.has_value(); }));
   }
-  static Bytes publish(std::size_t payload_bytes, std::uint32_t number) {
+  static Bytes publish(std::size_t payload_bytes, std::uint32_t number, std::uint32_t fanout = 1) {
     std::vector<std::byte> payload(payload_bytes);
     for (std::size_t i = 0; i < payload_bytes; ++i) {
       payload[i] = static_cast<std::byte>(number * 31 + i * 7 + (i >> 8));
     }
     const PublishBody body{.destination_text = {"org", "ns", "bob"}, .source_text = {"org", "ns", "alice"}, .identity = "token",
                            .payload_type = "msg", .payload = payload};
-    return encode_publish({.session_type = 1, .fanout = 1, .session_id = 7, .message_id = number, .destination = {{1, 2, 3}, {4, 5}},
+    return encode_publish({.session_type = 1, .fanout = fanout, .session_id = 7, .message_id = number, .destination = {{1, 2, 3}, {4, 5}},
                            .source = {{6, 7, 8}, {9, 10}}, .session_message_type = 1}, body);
   }
   static void expect_same(const Bytes& got, const Bytes& sent) {
@@ -309,6 +309,38 @@ TEST_P(SocketEdge, AThousandMessagesThereAndBack) {
   ASSERT_TRUE(until([&] { return app->messages.size() == 1'000; })) << app->messages.size();
   for (std::uint32_t i = 0; i < 1'000; ++i) {
     expect_same(app->frame_of(app->messages[i]), publish(64 + i % 700, i));
+  }
+}
+
+TEST_P(SocketEdge, AFanOutReachesEachUnderItsOwnKey) {
+  constexpr std::size_t kReceivers = 5;
+  connect();
+  negotiate();
+  const auto sender = std::exchange(app, nullptr);
+  const LinkIndex from = link;
+  std::vector<std::unique_ptr<Application>> receivers;
+  for (std::size_t i = 0; i < kReceivers; ++i) {
+    connect();
+    negotiate();
+    rig.routes[from].push_back(link);
+    receivers.push_back(std::exchange(app, nullptr));
+  }
+  for (std::uint32_t i = 0; i < 600; ++i) {
+    sender->say_frame(publish(i % 200 == 199 ? 40'000 : 64 + 3 * i, i, 256));
+  }
+  ASSERT_TRUE(rig.run_until([&] {
+    sender->turn();
+    bool all = true;
+    for (const auto& receiver : receivers) {
+      receiver->turn();
+      all = all && receiver->messages.size() == 600;
+    }
+    return all;
+  }));
+  for (const auto& receiver : receivers) {
+    for (std::uint32_t i = 0; i < 600; ++i) {
+      expect_same(receiver->frame_of(receiver->messages[i]), publish(i % 200 == 199 ? 40'000 : 64 + 3 * i, i, 256));
+    }
   }
 }
 
