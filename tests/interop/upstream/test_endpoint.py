@@ -1,7 +1,7 @@
 """Our endpoint library and unmodified applications of upstream's in the same sessions, both ways round."""
 import pytest
 
-from parts import App, UpstreamNode
+from parts import App, UpstreamNode, longer
 from sessions import Application, listener
 
 SECRET = "a-secret-of-the-tests-with-32-bytes-and-more"  # app.py's
@@ -19,7 +19,7 @@ def plain(mls):
 
 @pytest.mark.parametrize("over", ["native", "upstream"])
 @pytest.mark.parametrize("mls", [True, False], ids=["mls", "plain"])
-@pytest.mark.parametrize("size", [10, 20_000], ids=["small", "large"])
+@pytest.mark.parametrize("size", [10, pytest.param(20_000, marks=longer)], ids=["small", "large"])
 def test_ours_creates_a_session_with_theirs(python, tmp_path, node, over, mls, size):
     at = node.tcp if over == "native" else node.edge
     with App(python, tmp_path, "listen", "org/ns/bob", node, mls=mls).ready() as bob, \
