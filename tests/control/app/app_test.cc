@@ -41,8 +41,8 @@ T get(std::expected<T, AppError> result) {
 }
 std::string text(const AppMessage& message) { return std::string(text_of(message.payload)); }
 
-UnicastOptions unicast(const std::string& peer, bool mls) { return {.peer = named(peer), .timeout = 200ms, .max_retries = 50, .mls_enabled = mls}; }
-MulticastOptions multicast(bool mls) { return {.channel = named("room"), .timeout = 200ms, .max_retries = 50, .mls_enabled = mls}; }
+UnicastOptions unicast(const std::string& peer, bool mls) { return {.peer = named(peer), .timeout = 300ms, .max_retries = 100, .mls_enabled = mls}; }
+MulticastOptions multicast(bool mls) { return {.channel = named("room"), .timeout = 300ms, .max_retries = 100, .mls_enabled = mls}; }
 
 template <class Call>
 SessionFault fault_of(const Call& call) {
@@ -193,7 +193,8 @@ TEST(OneConnection, ApplicationsFindEachOther) {
   const ConnectionId id = get(alice->connect({.address = node.tcp()}));
   (void)get(bob->use(alice->connection(id)));
   auto room = get(alice->create_session(multicast(true)));
-  ASSERT_TRUE(room->invite(named("bob")));
+  const auto invited = room->invite(named("bob"));
+  ASSERT_TRUE(invited) << invited.error().message();
   ASSERT_TRUE(room->invite(named("carol")));
   const auto in_bob = get(bob->listen_for_session());
   const auto in_carol = get(carol->listen_for_session());
