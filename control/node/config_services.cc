@@ -135,7 +135,7 @@ void check_security(YamlSection& entry, const EdgeSettings& out) {
   }
 }
 
-void read_server(YamlSection entry, NodeSettings& out) {
+EdgeServerSettings server_of(YamlSection& entry) {
   EdgeServerSettings server;
   server.line = entry.line();
   read_endpoint(entry, true, server);
@@ -151,10 +151,25 @@ void read_server(YamlSection entry, NodeSettings& out) {
   const auto older = entry.number("link_hmac_timeout_secs", 1, 600, 5);
   server.negotiation_timeout_ms = entry.number("negotiation_timeout_secs", 1, 600, older) * 1000;
   check_security(entry, server);
-  if (std::ranges::any_of(out.edge_servers, [&](const auto& s) { return s.address == server.address; })) {
+  return server;
+}
+
+void add_server(YamlSection& entry, EdgeServerSettings server, std::vector<EdgeServerSettings>& to) {
+  if (std::ranges::any_of(to, [&](const auto& s) { return s.address == server.address; })) {
     entry.reader().fail_line(server.line, fmt::format("{} is there twice", server.endpoint));
   }
-  out.edge_servers.push_back(std::move(server));
+  to.push_back(std::move(server));
+}
+
+void read_server(YamlSection entry, NodeSettings& out) { add_server(entry, server_of(entry), out.edge_servers); }
+
+// Upstream's tools speak gRPC alone to it.
+void read_controller_server(YamlSection entry, NodeSettings& out) {
+  auto server = server_of(entry);
+  if (server.websocket) {
+    entry.fail("endpoint", "the control service is gRPC: write ADDRESS:PORT or unix://PATH");
+  }
+  add_server(entry, std::move(server), out.controller_servers);
 }
 
 void read_backoff(YamlSection section, EdgeClientSettings& client) {
@@ -250,7 +265,7 @@ void read_service(YamlSection service, NodeSettings& out) {
   refuse_list(dataplane, "outbound_clients", "links that a controller assigns are not served by this build: remove the entries, and list the nodes in `clients`");
   out.enforce_pqc = dataplane.boolean("enforce_pqc", false);
   auto controller = service.section("controller");
-  refuse_list(controller, "servers", "upstream's control API is not served by this build: remove the entries, and use slipwayctl");
+  read_entries(controller, "servers", [&](YamlSection entry) { read_controller_server(std::move(entry), out); }, out.controller_servers);
   refuse_list(controller, "clients", "this node registers with no controller: remove the entries, and use slipwayctl or `slipway.routes`");
   refuse_list(controller, "outbound_clients", "this node registers with no controller: remove the entries");
   read_peers(service.section("peers"), out);
@@ -278,6 +293,23 @@ void settle_peers(NodeSettings& out) {
       client.link_id = fmt::format("{}:{}", out.node_id, client.peer_node_id);
     }
   }
+}
+
+std::expected<EdgeClientSettings, std::string> read_edge_client(const std::string& text) {
+  ConfigReader reader{.source = "configuration", .fault = {}, .ignored = {}};
+  EdgeClientSettings client;
+  try {
+    const auto node = YAML::Load(text);
+    YamlSection entry(reader, node, "services.*.dataplane.clients[]");
+    client = client_of(entry);
+    client.written = text;
+  } catch (const YAML::Exception& fault) {
+    return std::unexpected(fmt::format("the configuration cannot be read: {}", fault.what()));
+  }
+  if (!reader.ok()) {
+    return std::unexpected(reader.fault);
+  }
+  return client;
 }
 
 void read_services(ConfigReader& reader, const YAML::Node& services, NodeSettings& out) {

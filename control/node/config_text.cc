@@ -78,6 +78,9 @@ std::string describe_settings(const NodeSettings& settings) {
   for (const auto& listen : settings.listen) {
     line("listens on {}{}", listen.address.text(), listen.worker.empty() ? "" : ", worker " + listen.worker);
   }
+  for (const auto& server : settings.controller_servers) {
+    line("upstream's control service on {}{}", server.endpoint, server.secure ? " with TLS" : "");
+  }
   for (const auto& server : settings.edge_servers) {
     line("serves upstream's applications and nodes on {}{}{}{}", server.endpoint, server.secure ? ", TLS" : ", no TLS",
          server.tls.ca.given() ? ", client certificates" : "", kAuthTexts[static_cast<std::size_t>(server.auth.kind)]);

@@ -106,7 +106,7 @@ std::expected<std::shared_ptr<const EdgeProfile>, std::string> make_edge_profile
   config.max_header_bytes = server.max_header_bytes;
   config.max_age_ms = server.max_age_ms;
   // Of the first entry, for the whole node: as upstream has it.
-  const auto& first = node.edge_servers.front();
+  const auto& first = node.edge_servers.empty() ? server : node.edge_servers.front();
   auto negotiation = negotiation_of(first, node);
   negotiation.timeout_ms = first.negotiation_timeout_ms;
   return profile_of(server, std::move(config), std::move(negotiation), {});

@@ -24,6 +24,7 @@
 #include "loop/resolver.h"
 #include "node/fleet.h"
 #include "node/log.h"
+#include "node/node_controller.h"
 #include "node/node_ports.h"
 #include "node/settings.h"
 #include "node/sockets.h"
@@ -53,6 +54,7 @@ class Node : private LinkSink, private SubscriptionSink, private ApiBackend {
   ExitCode run();
 
  private:
+  friend class NodeController;
   // One address that accepts native links.
   struct Listener {
     ListenSettings settings;
@@ -80,6 +82,7 @@ class Node : private LinkSink, private SubscriptionSink, private ApiBackend {
     std::uint8_t family = 0;         // of that
     std::uint16_t worker = 0;
     bool removed = false;
+    bool assigned = false;           // by the control service, not by the configuration
   };
   struct Watcher {                   // a trace or capture that runs
     std::shared_ptr<ResponseStream> stream;
@@ -213,6 +216,7 @@ class Node : private LinkSink, private SubscriptionSink, private ApiBackend {
   std::unique_ptr<Subscriptions> subscriptions_;
   std::unique_ptr<Api> api_;
   std::unique_ptr<HttpServer> http_;
+  std::unique_ptr<NodeController> controller_;
   std::vector<std::unique_ptr<Listener>> listeners_;
   std::vector<std::unique_ptr<Dialer>> dialers_;
   std::vector<ManualRoute> manual_routes_;

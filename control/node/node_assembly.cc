@@ -119,6 +119,10 @@ std::expected<void, StartFault> Node::open_addresses() {
       return std::unexpected(StartFault{ExitCode::kAddress, opened.error()});
     }
   }
+  controller_ = std::make_unique<NodeController>(*this);
+  if (auto opened = controller_->open(settings_); !opened) {
+    return std::unexpected(StartFault{ExitCode::kAddress, opened.error()});
+  }
   api_unix_path_ = settings_.api.unix_path.empty() ? default_api_path() : settings_.api.unix_path;
   auto api_unix = listen_api_unix(api_unix_path_);
   if (!api_unix) {
@@ -220,6 +224,7 @@ void Node::begin() {
   for (auto& listener : listeners_) {
     start_listener(*listener);
   }
+  controller_->start();
   for (const auto& route : settings_.routes) {
     manual_routes_.push_back({route.name, route.to, true});
   }
@@ -289,6 +294,7 @@ ExitCode Node::run() {
 }
 
 Node::~Node() {
+  controller_.reset();
   http_.reset();
   for (auto& listener : listeners_) {
     close_listener(*listener);

@@ -223,6 +223,7 @@ void Node::begin_stop(std::optional<std::uint32_t> drain_ms, const std::string& 
   notify_stopping(why);
   log_.info(fmt::format("{}: draining for at most {} ms", why, drain_ms.value_or(settings_.drain_ms)));
   draining_ = true;
+  controller_->drain();
   for (auto& listener : listeners_) {
     close_listener(*listener);
   }

@@ -136,6 +136,17 @@ std::expected<void, std::string> Node::apply_settings(const NodeSettings& next, 
     }
     new_tcp = *fd;
   }
+  if (auto reloaded = controller_->reload(next, row); !reloaded) {
+    give_back();
+    if (move_unix) {
+      http_->stop_listening(new_unix);
+      unlink(api_path.c_str());
+    }
+    if (new_tcp >= 0) {
+      http_->stop_listening(new_tcp);
+    }
+    return reloaded;
+  }
   // From here on nothing fails.
   for (auto& [listener, profile] : renewed) {
     listener->profile = std::move(profile);
@@ -162,7 +173,8 @@ std::expected<void, std::string> Node::apply_settings(const NodeSettings& next, 
 void Node::apply_lists(const NodeSettings& next, ReloadRow& row) {
   std::vector<Dialer*> gone;
   for (auto& dialer : dialers_) {
-    const bool stays = dialer->edge ? std::ranges::find(next.edge_clients, *dialer->edge) != next.edge_clients.end()
+    const bool stays = dialer->assigned ? true
+                       : dialer->edge ? std::ranges::find(next.edge_clients, *dialer->edge) != next.edge_clients.end()
                                     : std::ranges::find(next.connect, dialer->settings) != next.connect.end();
     if (!dialer->removed && !stays) {
       gone.push_back(dialer.get());
@@ -240,6 +252,7 @@ void Node::apply_lists(const NodeSettings& next, ReloadRow& row) {
   settings_.listen = next.listen;
   settings_.connect = next.connect;
   settings_.edge_servers = next.edge_servers;
+  settings_.controller_servers = next.controller_servers;
   settings_.edge_clients = next.edge_clients;
   settings_.enforce_pqc = next.enforce_pqc;
   settings_.routes = next.routes;

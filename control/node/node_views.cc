@@ -159,6 +159,7 @@ std::vector<ListenerRow> Node::listeners() {
                    .refused = listener->refused,
                    .last_error = listener->last_error});
   }
+  std::ranges::move(controller_->listeners(), std::back_inserter(out));
   return out;
 }
 

@@ -64,11 +64,16 @@ std::string unknown_key(std::string_view section, const std::string& key) {
 // Entries of one list may have all keys of another's.
 constexpr std::string_view kPeerEntries = "services.*.peers.discovery.peers[]";
 constexpr std::string_view kClientEntries = "services.*.dataplane.clients[]";
+constexpr std::string_view kControllerEntries = "services.*.controller.servers[]";
+constexpr std::string_view kServerEntries = "services.*.dataplane.servers[]";
 
 const ConfigKey* find_key(std::string_view section, std::string_view key) {
   const auto at = std::ranges::find_if(kConfigKeys, [&](const auto& k) { return k.section == section && k.key == key; });
   if (at == kConfigKeys.end() && section.starts_with(kPeerEntries)) {
     return find_key(std::string(kClientEntries).append(section.substr(kPeerEntries.size())), key);
+  }
+  if (at == kConfigKeys.end() && section.starts_with(kControllerEntries)) {
+    return find_key(std::string(kServerEntries).append(section.substr(kControllerEntries.size())), key);
   }
   return at == kConfigKeys.end() ? nullptr : &*at;
 }

@@ -167,6 +167,10 @@ class SubscriptionDatabase final : private NameSource {
   [[nodiscard]] NamePage instances(const Name& name, std::uint32_t from, std::uint32_t max_rows) const;
   // The names one link is on, newest first.
   [[nodiscard]] NamePage names_of_link(LinkIndex link, std::uint32_t from, std::uint32_t max_rows) const;
+  // The links on exactly this name and id, at most so many.
+  [[nodiscard]] std::vector<LinkIndex> links_of_name(const Name& name, std::uint32_t at_most) const;
+  // The three parts; empty where no text is known.
+  [[nodiscard]] std::array<std::string, 3> text_parts(const Name& name) const;
   [[nodiscard]] Explanation explain(const ExplainQuery& query) const;
   [[nodiscard]] RoutingMemory memory() const;
 

@@ -110,6 +110,31 @@ NamePage SubscriptionDatabase::names_of_link(LinkIndex link, std::uint32_t from,
   return page;
 }
 
+std::vector<LinkIndex> SubscriptionDatabase::links_of_name(const Name& name, std::uint32_t at_most) const {
+  std::vector<LinkIndex> links;
+  const std::uint32_t prefix = find_prefix(name);
+  const std::uint32_t entry = prefix == 0 ? 0 : find_entry(prefix, name);
+  if (entry == 0) {
+    return links;
+  }
+  const RouteMatch match = match_of_entry(entry);
+  if (!match.is_group()) {
+    links.push_back(match.link());
+    return links;
+  }
+  const std::uint32_t total = std::min(groups_.total(match.line()), at_most);
+  for (std::uint32_t i = 0; i < total; ++i) {
+    links.push_back(groups_.link_at(match.line(), i));
+  }
+  return links;
+}
+
+std::array<std::string, 3> SubscriptionDatabase::text_parts(const Name& name) const {
+  const std::uint32_t prefix = find_prefix(name);
+  const NameText text = prefix == 0 ? NameText{} : texts_.get(prefixes_[prefix].text);
+  return {std::string(text[0]), std::string(text[1]), std::string(text[2])};
+}
+
 std::vector<ExplainedMatch> SubscriptionDatabase::matches_of(RouteMatch match, std::uint32_t prefix, bool exact,
                                                              std::uint32_t* total) const {
   std::vector<ExplainedMatch> matches;
