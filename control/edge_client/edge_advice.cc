@@ -21,9 +21,9 @@ std::string tls_remedy(const EdgeClientEnd& end, const EdgeEndpoint& endpoint) {
     case TransportFault::kPlainToTls:
       return fmt::format("the port has no TLS: use {}://{}", endpoint.websocket ? "ws" : "http", endpoint.authority);
     case TransportFault::kTlsCertificate:
-      return "give the CA that signed the node's certificate (--ca FILE) and the name in it (--server-name NAME)";
+      return "trust the CA that signed the node's certificate, and expect the name that stands in it";
     case TransportFault::kTlsRefused:
-      return "the node refuses our handshake: it may want a client certificate (--cert FILE --key FILE) or another TLS version";
+      return "the node refuses our handshake: it may want a client certificate, or another TLS version";
     case TransportFault::kPeerClosed:
       return fmt::format("is the port for TLS? if not, use {}://{}", endpoint.websocket ? "ws" : "http", endpoint.authority);
     default:
@@ -50,7 +50,7 @@ std::string http_remedy(const EdgeClientEnd& end, const EdgeEndpoint& endpoint, 
 
 std::string method_remedy(const EdgeClientEnd& end) {
   if (end.http_status == 401 || end.grpc_status == grpc_status::kUnauthenticated) {
-    return "the node wants credentials, or other ones: --basic USER:PASSWORD or --token FILE";
+    return "the node wants credentials, or other ones";
   }
   if (end.http_status == 403 || end.grpc_status == grpc_status::kPermissionDenied) {
     return "the node knows these credentials and does not let them in: see `auth` of the server in its configuration";
@@ -78,9 +78,8 @@ std::string stream_end_text(const StreamEnd& end, EdgeStep step) {
     return fmt::format("the node answered HTTP {}", end.http_status);
   }
   if (end.grpc_status > 0) {
-    const auto name = grpc_status_name(end.grpc_status);
-    return fmt::format("the node {} the stream with gRPC status {}{}{}{}{}", step <= EdgeStep::kMethod ? "refused" : "ended", end.grpc_status,
-                       name.empty() ? "" : " ", name, end.grpc_message.empty() ? "" : ": ", end.grpc_message);
+    return fmt::format("the node {} the stream with {}", step <= EdgeStep::kMethod ? "refused" : "ended",
+                       grpc_end_text(end.grpc_status, end.grpc_message));
   }
   if (end.grpc_status == 0) {
     return step <= EdgeStep::kNegotiation ? "the node ended the stream before it answered" : "the node ended the stream";
@@ -101,6 +100,7 @@ std::string edge_remedy(const EdgeClientEnd& end, const EdgeEndpoint& endpoint, 
     case EdgeStep::kUp:
       return end.rejected ? "the node does not want this link: see its log" : "connect again";
     case EdgeStep::kResolve:
+      return fmt::format("`getent hosts {}` shows what this machine makes of the name", endpoint.host);
     case EdgeStep::kConnect:
       break;
   }

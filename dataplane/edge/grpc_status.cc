@@ -13,6 +13,16 @@ std::string_view grpc_status_name(int status) {
   return status >= 0 && static_cast<std::size_t>(status) < kNames.size() ? kNames[static_cast<std::size_t>(status)] : "unknown";
 }
 
+std::string grpc_end_text(int status, std::string_view message) {
+  std::string text = "gRPC status " + std::to_string(status) + " ";
+  text += grpc_status_name(status);
+  if (!message.empty()) {
+    text += ": ";
+    text += message;
+  }
+  return text;
+}
+
 int grpc_status_of_http(int http_status) {
   switch (http_status) {
     case 400: return grpc_status::kInternal;

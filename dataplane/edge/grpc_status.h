@@ -19,6 +19,8 @@ inline constexpr int kUnauthenticated = 16;
 
 // "PERMISSION_DENIED"; "status 42" has none: "unknown".
 [[nodiscard]] std::string_view grpc_status_name(int status);
+// "gRPC status 7 PERMISSION_DENIED: deployment_name mismatch".
+[[nodiscard]] std::string grpc_end_text(int status, std::string_view message);
 // What a client makes of an HTTP status that came without a gRPC status.
 [[nodiscard]] int grpc_status_of_http(int http_status);
 [[nodiscard]] std::string grpc_message_encode(std::string_view text);  // percent-encoded, ASCII

@@ -4,12 +4,23 @@
 #include <atomic>
 #include <cstring>
 
+#include "edge/grpc_status.h"
 #include "edge/proto_plain.h"
 #include "port/mbuf.h"
 #include "port/socket_edge.h"
 
 namespace slipway {
 namespace {
+
+// Why a stream ended, with what the peer said where it gave a status.
+std::string end_text(const Transport& transport, const TransportEvent& event) {
+  const StreamHead* head = transport.head(event.stream);
+  std::string text = transport_fault_text(event.fault);
+  if (event.fault == TransportFault::kPeerStatus && event.grpc_status >= 0) {
+    text += ", " + grpc_end_text(event.grpc_status, head == nullptr ? std::string_view() : std::string_view(head->grpc_message));
+  }
+  return text;
+}
 
 constexpr std::uint32_t kPrefix = kStreamPrefixBytes;
 
@@ -182,7 +193,7 @@ SocketEngine::Impl::PieceEnd SocketEngine::Impl::take_edge_events(Stream& stream
         }
         if (event.stream == edge.channel || edge.client) {
           const bool plain = event.fault == TransportFault::kNone || event.fault == TransportFault::kPeerReset;
-          end_edge(stream, plain ? CloseReason::kPeerClosed : CloseReason::kEdge, transport_fault_text(event.fault));
+          end_edge(stream, plain ? CloseReason::kPeerClosed : CloseReason::kEdge, end_text(*edge.transport, event));
         } else if (edge.text.empty()) {
           edge.text = transport_fault_text(event.fault);  // of a request that was refused: should nothing better come
         }

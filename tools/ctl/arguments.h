@@ -33,6 +33,18 @@ struct Arguments {
   std::string shell;            // completion
   std::string config;           // preflight
 
+  // doctor
+  std::string endpoint;
+  std::string ca_file;
+  std::string certificate_file;
+  std::string key_file;
+  std::string server_name;
+  std::string basic_file;
+  std::string token_file;
+  bool insecure = false;
+  bool native = false;
+  bool no_mac = false;
+
   // pub, sub
   std::vector<std::string> names;
   std::string payload;

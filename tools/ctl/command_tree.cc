@@ -195,6 +195,21 @@ void Tree::add_sessions() {
 }
 
 void Tree::add_own() {
+  auto* doctor = verb("doctor", "Connects to any SLIM node as an application would, and says which step fails and why; exit codes 10 to 18 name the step",
+                      "slipwayctl doctor https://node.example:46357 --ca ca.pem", verb_doctor);
+  doctor->add_option("endpoint", a.endpoint, "http://, https://, grpc://, ws:// or wss://HOST:PORT, unix://PATH; tcp:// or udp://HOST:PORT for a native listener")
+      ->required()
+      ->type_name("ENDPOINT");
+  doctor->add_option("--ca", a.ca_file, "Trust this CA too")->type_name("FILE");
+  doctor->add_option("--cert", a.certificate_file, "Our certificate, for nodes that want one")->type_name("FILE");
+  doctor->add_option("--key", a.key_file, "Its key")->type_name("FILE");
+  doctor->add_option("--server-name", a.server_name, "The name that the node's certificate must have; default: the endpoint's host");
+  doctor->add_flag("--insecure", a.insecure, "Take any certificate");
+  doctor->add_option("--basic", a.basic_file, "Credentials: a file that holds USER:PASSWORD")->type_name("FILE");
+  doctor->add_option("--token", a.token_file, "Credentials: a file that holds a JSON Web Token")->type_name("FILE");
+  doctor->add_option("--name", a.name, "Service as whose instance we subscribe; default slipway/doctor/probe")->type_name("NAME");
+  doctor->add_flag("--no-mac", a.no_mac, "Accept a link without header MACs");
+  doctor->add_flag("--native", a.native, "unix:// leads to a native listener");
   auto* preflight = verb("preflight", "Whether this machine can run a node: huge pages, rights, devices, CPUs, io_uring; names the command that repairs each; exit code 7 if something is missing",
                          "slipwayctl preflight --config /etc/slipway/slipwayd.yaml", verb_preflight);
   preflight->add_option("-c,--config", a.config, "For this configuration; default: the embedded one")->type_name("FILE");

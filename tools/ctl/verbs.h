@@ -34,6 +34,7 @@ int verb_session_listen(const Arguments&);  // session.cc
 int verb_session_send(const Arguments&);
 int verb_session_invite(const Arguments&);
 int verb_bench(const Arguments&);      // bench.cc
+int verb_doctor(const Arguments&);     // doctor.cc
 int verb_preflight(const Arguments&);  // preflight.cc
 std::string preflight_json(const std::string& text, bool good);
 

@@ -27,6 +27,10 @@ struct EdgeNodeOptions {
   bool negotiates = true;                    // false: silent once the stream is open
   bool closes_at_once = false;               // ends the stream with status 0 instead of an answer
   bool foreign_mac = false;                  // signs with another key
+  bool acknowledges = true;
+  std::string refuses;                       // subscriptions, with this text
+  bool delivers = false;                     // publishes go to all other connections, as a node has it
+  bool alters = false;                       // ... with another payload
 };
 
 class EdgeNode {
@@ -79,10 +83,28 @@ class EdgeNode {
         frame.insert(frame.end(), part.begin(), part.end());
       }
       node.frames.push_back(frame);
-      if (frame_kind(frame.data()) == static_cast<std::uint8_t>(FrameKind::kSubscribe)) {
-        send(id, encode_subscription_ack({.subscription_id = decode_subscribe(frame)->subscription_id, .success = true, .error = {}}));
-      } else if (frame_kind(frame.data()) == static_cast<std::uint8_t>(FrameKind::kPublish)) {
-        send(id, frame);
+      const auto kind = static_cast<FrameKind>(frame_kind(frame.data()));
+      if (kind == FrameKind::kSubscribe || kind == FrameKind::kUnsubscribe) {
+        acknowledge(id, decode_subscribe(frame)->subscription_id);
+      } else if (kind == FrameKind::kPublish) {
+        if (node.options_.alters) {
+          frame.back() = ~frame.back();
+        }
+        if (!node.options_.delivers) {
+          send(id, frame);
+          return;
+        }
+        for (auto& other : node.connections) {
+          if (other.get() != this && other->up) {
+            other->send(other->stream, frame);
+          }
+        }
+      }
+    }
+    void acknowledge(std::int32_t id, std::uint64_t subscription) {
+      const auto& why = node.options_.refuses;
+      if (node.options_.acknowledges && subscription != 0) {
+        send(id, encode_subscription_ack({.subscription_id = subscription, .success = why.empty(), .error = why}));
       }
     }
     void on_stream_closed(const StreamEnd&) override {}
