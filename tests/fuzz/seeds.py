@@ -3,10 +3,11 @@
 
   tests/fuzz/seeds.py mls-message FOLDER
 
-Targets: api, config, edge-message, edge-transport, edge-websocket, mls-message, mls-structs, mls-tree-extension, mls-tree. The others find their way from nothing.
+Targets: api, config, edge-link, edge-message, edge-transport, edge-websocket, mls-message, mls-structs, mls-tree-extension, mls-tree. The others find their way from nothing.
 """
 import hashlib
 import json
+import random
 import re
 import sys
 from pathlib import Path
@@ -167,7 +168,16 @@ def edge_websocket_seeds():
     yield edge_commands(3, send, b"HTTP/1.1 401 x\r\n\r\n", send)
 
 
-SEEDS = {"edge-transport": edge_transport_seeds, "edge-websocket": edge_websocket_seeds, "api": api_seeds, "config": config_seeds, "edge-message": edge_message_seeds, "mls-message": message_seeds, "mls-structs": struct_seeds, "mls-tree-extension": tree_seeds,
+def edge_link_seeds():
+    """Conversations: the shape of the link, then commands of edge_link_fuzz.cc with what they take."""
+    source = random.Random(1)
+    for shape in range(8):
+        for commands in ([14] * 6, [12, 12, 2, 3] * 4, [0, 12, 2, 3, 8, 14], [14, 4, 2, 3] * 3, [1, 2, 14, 5, 14], [12, 6, 2, 3], [14, 9, 14, 11],
+                         [source.randrange(16) for _ in range(20)]):
+            yield bytes([shape]) + b"".join(bytes([command]) + source.randbytes(40) for command in commands)
+
+
+SEEDS = {"edge-link": edge_link_seeds, "edge-transport": edge_transport_seeds, "edge-websocket": edge_websocket_seeds, "api": api_seeds, "config": config_seeds, "edge-message": edge_message_seeds, "mls-message": message_seeds, "mls-structs": struct_seeds, "mls-tree-extension": tree_seeds,
          "mls-tree": tree_seeds}
 
 
