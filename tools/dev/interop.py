@@ -1,0 +1,79 @@
+"""Runs this implementation against others, all of them: also those that take long to build.
+
+  tools/interop list              what there is, and with whom
+  tools/interop mls               MLS: every scenario, and more and longer random conversations
+  tools/interop mls openmls       only what has one of the words in its name
+  tools/interop mls --walks 100   random conversations for each company (20)
+  tools/interop upstream          upstream's applications in Python and JavaScript, and its node, with ours: all pairs
+  tools/interop reference         upstream's node and slimctl built from their crates (many minutes, and a newer Rust than
+                                  Debian 12 has); SLIPWAY_REFERENCE names a folder whose bin/ has them already
+
+tools/test runs the quick part of the same. The others are installed by pip, npm and cargo; who cannot be had
+is skipped with the reason. The last line is `N passed, N failed, N skipped`; the exit code is 0 only if none
+failed.
+"""
+import argparse
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+TOP = Path(__file__).resolve().parent.parent.parent
+BUILD = TOP / "build-test"
+WITH = {"mls": "ts-mls, core-crypto, mls-rs, OpenMLS; suites 1 and 2 (tests/interop/mls/README.md)",
+        "upstream": "slim-bindings 3.3.8 and 2.2.0 of PyPI, @agntcy/slim-bindings of npm (tests/interop/upstream/README.md)",
+        "reference": "agntcy-slim and agntcy-slimctl 3.4.6 of crates.io"}
+
+
+def build(*targets):
+    if not (BUILD / "build.ninja").exists():
+        subprocess.run(["meson", "setup", str(BUILD), str(TOP), "--buildtype=debugoptimized", "-Dbench=false"], check=True,
+                       env=dict(os.environ, CXX="ccache g++"))
+    subprocess.run(["ninja", "-C", str(BUILD), *targets], check=True)
+
+
+PARTS = {
+    "mls": (["tools/slipway-mls"], "tests/interop/mls"),
+    "upstream": (["tools/slipwayd", "tools/slipwayctl"], "tests/interop/upstream"),
+    "reference": (["tools/slipwayd", "tools/slipwayctl"], "tests/interop/upstream/test_reference.py"),
+}
+
+
+def interop(arguments):
+    targets, tests = PARTS[arguments.what]
+    build(*targets)
+    command = ["python3", "-m", "pytest", "-q", "-rs", "-p", "no:cacheprovider", str(TOP / tests)]
+    if arguments.words:
+        command += ["-k", " or ".join(arguments.words)]
+    environment = dict(os.environ, SLIPWAY_BUILD=str(BUILD), SLIPWAY_INTEROP_ALL="1", SLIPWAY_INTEROP_WALKS=str(arguments.walks))
+    if arguments.what == "reference":
+        environment["SLIPWAY_INTEROP_REFERENCE"] = "1"
+    last = ""
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=TOP, env=environment) as process:
+        for line in process.stdout:
+            print(line, end="", flush=True)
+            last = line if line.strip() else last
+    counts = {name: int(number) for number, name in re.findall(r"(\d+) (passed|failed|error|errors|skipped)", last)}
+    failed = counts.get("failed", 0) + counts.get("error", 0) + counts.get("errors", 0)
+    if process.returncode not in (0, 1):  # nothing selected, or pytest itself in trouble
+        failed = max(failed, 1)
+    print(f"{counts.get('passed', 0)} passed, {failed} failed, {counts.get('skipped', 0)} skipped")
+    return 1 if failed else 0
+
+
+def main():
+    parser = argparse.ArgumentParser(prog="tools/interop", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("what", choices=["list", *WITH])
+    parser.add_argument("words", nargs="*")
+    parser.add_argument("--walks", type=int, default=20)
+    arguments = parser.parse_args()
+    if arguments.what == "list":
+        for name, others in WITH.items():
+            print(f"{name}: {others}")
+        return 0
+    return interop(arguments)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
