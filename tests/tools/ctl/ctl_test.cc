@@ -241,7 +241,7 @@ TEST(Documents, EveryVerbIsInThemAllWithAnExample) {
   const auto tree = make_command_tree(&arguments, &run);
   const auto man = manual_page(*tree);
   const std::vector<std::string> verbs = {"status", "ports", "links", "routes", "explain", "drops", "books", "workers", "memory", "trace", "capture", "top", "version", "stop", "reload",
-                                          "log-level", "pub", "sub", "bench", "instances", "completion", "config", "close", "preflight"};
+                                          "log-level", "pub", "sub", "bench", "instances", "completion", "config", "close", "preflight", "doctor"};
   for (const auto& verb : verbs) {
     for (const char* shell : {"bash", "zsh", "fish"}) {
       EXPECT_THAT(completion_script(*tree, shell), HasSubstr(verb)) << shell;
@@ -254,8 +254,8 @@ TEST(Documents, EveryVerbIsInThemAllWithAnExample) {
   for (const auto& code : kExitCodes) {
     EXPECT_THAT(man, HasSubstr("\\fB" + std::to_string(static_cast<int>(code.code)) + "\\fR"));
   }
-  for (std::size_t i = 0; i < kExitCodes.size(); ++i) {
-    EXPECT_EQ(static_cast<std::size_t>(kExitCodes[i].code), i);
+  for (std::size_t i = 1; i < kExitCodes.size(); ++i) {
+    EXPECT_LT(static_cast<int>(kExitCodes[i - 1].code), static_cast<int>(kExitCodes[i].code));  // each once, in order
   }
 }
 
