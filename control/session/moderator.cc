@@ -12,6 +12,7 @@ Moderator::Moderator(TimeMs now, SessionParts parts, const FullName& channel, co
   moderator_ = facts_.local;
   channel_ = channel;
   control_ = control;
+  roster_version_ = 1;  // 0 is none: what was said before anybody came in would never be old
   sender_.set_destination(channel_);
   roster_.add({facts_.local, facts_.direction, MemberStatus::kOnline});
 }

@@ -27,7 +27,8 @@ TEST(Simulation, FirstSeedsHold) {
 TEST(Simulation, SeedsThatFailedOnceHold) {
   for (const std::uint64_t seed : {60u, 86u, 172u, 434u, 621u, 630u, 1173u, 1272u, 1502u, 2436u, 2555u, 4042u, 7075u, 12143u, 14615u,
                                   2013339u, 2014314u, 2024809u, 2037087u, 3052595u, 3054201u, 3055604u,
-                                  10050363u, 10070203u, 10125273u, 10220139u, 40010858u, 40016564u}) {
+                                  10050363u, 10070203u, 10125273u, 10220139u, 40010858u, 40016564u,
+                                  60287742u, 60300761u, 60790044u}) {
     EXPECT_EQ(World(seed, false).run().failure, "") << "seed " << seed;
   }
 }
