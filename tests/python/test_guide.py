@@ -1,5 +1,6 @@
 """The calls of SLIM's guide, as it writes them: each piece runs by itself, between processes, through a node."""
 import datetime
+import subprocess
 
 import pytest
 from applications import SECRET, Peer, run
@@ -200,4 +201,33 @@ def test_an_identity_that_cannot_be_used(node):
             await slim_bindings.Slim.new(split_id("org/ns/alice"), provider, slim_bindings.PyIdentityVerifier.SharedSecret("alice", "short"))
         with pytest.raises(slim_bindings.InvalidError):
             await (await slim_bindings.Slim.create("org/ns/alice", secret=SECRET)).connect("nonsense")
+    run(main())
+
+
+def test_json_web_tokens(node, tmp_path):
+    def key(name):
+        private, public = tmp_path / f"{name}.pem", tmp_path / f"{name}.public.pem"
+        subprocess.run(["openssl", "genpkey", "-algorithm", "EC", "-pkeyopt", "ec_paramgen_curve:P-256", "-out", private], check=True, capture_output=True)
+        subprocess.run(["openssl", "pkey", "-in", private, "-pubout", "-out", public], check=True)
+        return [slim_bindings.PyKey(slim_bindings.PyAlgorithm.ES256, slim_bindings.PyKeyFormat.Pem, slim_bindings.PyKeyData.File(str(file)))
+                for file in (private, public)]
+
+    async def token_application(name, private, public):
+        provider = slim_bindings.PyIdentityProvider.Jwt(private_key=private, subject=name, issuer="test", duration=datetime.timedelta(minutes=5))
+        local_app = await slim_bindings.Slim.new(split_id(name), provider, slim_bindings.PyIdentityVerifier.Jwt(public_key=public, issuer="test"))
+        await local_app.connect(node.tcp)
+        return local_app
+
+    async def main():
+        trusted, stranger = key("trusted"), key("stranger")
+        bob = await token_application("org/ns/bob", *trusted)
+        alice = await token_application("org/ns/alice", *trusted)
+        session = await alice.unicast(split_id("org/ns/bob"), timeout=1)
+        await session.publish(b"hello")
+        assert (await (await bob.listen_for_session()).get_message())[1] == b"hello"
+        mallory = await token_application("org/ns/mallory", *stranger)
+        with pytest.raises(slim_bindings.NotFoundError):
+            await mallory.unicast(split_id("org/ns/bob"), timeout=0.05, max_retries=2)
+        for app in (alice, bob, mallory):
+            await app.close()
     run(main())
