@@ -212,6 +212,7 @@ void AppSession::tell(const SessionEvent& event) {
   if (const auto* closed = std::get_if<SessionClosed>(&event)) {
     destination_ = destination();
     closed_ = closed->reason;
+    app_ = nullptr;  // which does not know this session any more, and may go before it
   }
   if (event_handler_) {
     const auto call = event_handler_;

@@ -101,7 +101,7 @@ class AppSession : public std::enable_shared_from_this<AppSession> {
   void deliver(AppMessage message);
   void tell(const SessionEvent& event);
 
-  App* app_ = nullptr;  // null when the application is gone
+  App* app_ = nullptr;  // null when the session has ended or the application is gone
   SessionHandle handle_{};
   SessionKind kind_ = SessionKind::kUnicast;
   std::uint32_t id_ = 0;
