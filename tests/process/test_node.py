@@ -63,7 +63,8 @@ def test_check_says_what_would_run_and_starts_nothing(tmp_path):
 @pytest.mark.parametrize("text, expected", [
     ("slipway:\n  listn: []\n", ":2: unknown key `listn`"),
     ("services:\n  slim/0:\n    dataplane:\n      servers: [{endpoint: '0.0.0.0:46357'}]\n", ":4: TLS needs a certificate"),
-    ("services:\n  slim/0:\n    controller:\n      servers: [{endpoint: '0.0.0.0:46358'}]\n", ":4: `services.*.controller.servers`"),
+    ("services:\n  slim/0:\n    controller:\n      servers: [{endpoint: '0.0.0.0:46358'}]\n", ":4: TLS needs a certificate"),
+    ("services:\n  slim/0:\n    controller:\n      clients: [{endpoint: 'http://127.0.0.1:46358'}]\n", ":4: `services.*.controller.clients`"),
     ("slipway: [", "not YAML"),
 ])
 def test_bad_configuration_names_the_line(tmp_path, text, expected):

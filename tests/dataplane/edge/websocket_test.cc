@@ -87,8 +87,8 @@ TEST_F(WsServer, OneBinaryMessageIsOneMessage) {
   EXPECT_EQ(server.told_bytes, (std::vector<std::size_t>{5, 0, 70'000}));
   EXPECT_EQ(server.send(1, "answer"), WriteResult::kCopied);
   EXPECT_EQ(server.take(), std::string("\x82\x06") + "answer");  // not masked, FIN set
-  EXPECT_EQ(server.send(1, std::string(2000, 'y'), 3), WriteResult::kQueued);
-  EXPECT_EQ(server.take(), std::string("\x82\x7e\x07\xd0", 4) + std::string(2000, 'y'));
+  EXPECT_EQ(server.send(1, std::string(3000, 'y'), 3), WriteResult::kQueued);
+  EXPECT_EQ(server.take(), std::string("\x82\x7e\x0b\xb8", 4) + std::string(3000, 'y'));
   EXPECT_FALSE(server.broken_order);
   EXPECT_TRUE(server.held.empty());
 }
