@@ -122,6 +122,9 @@ void Port::end(CloseReason reason) {
   }
   flowing_ = false;
   wake(std::move(woken));
+  if (const auto ticket = std::exchange(ended_ticket_, nullptr)) {
+    ends(ticket)(Outcome{});
+  }
   pump();  // what was not published fails
 }
 
@@ -361,7 +364,15 @@ void Port::close(SharedTicket ticket) {
 
 void Port::begin_close() {
   const auto ticket = std::exchange(close_ticket_, nullptr);
-  if (const auto begun = session_->close(ends(ticket)); !begun) {
+  // The end is told right behind the success of closing: who waits for it finds the session closed.
+  auto done = [self = shared_from_this(), ticket](std::expected<Outcome, AppError> result) {
+    if (result && !self->closed()) {
+      self->ended_ticket_ = ticket;
+    } else {
+      ends(ticket)(std::move(result));
+    }
+  };
+  if (const auto begun = session_->close(std::move(done)); !begun) {
     ticket->resolve(failure_of(begun.error()));
   }
 }

@@ -140,6 +140,7 @@ class Port : public std::enable_shared_from_this<Port> {
   const std::uint64_t app_;
   std::shared_ptr<AppSession> session_;  // the loop's thread
   SharedTicket close_ticket_;            // the loop's thread: closes when all is published
+  SharedTicket ended_ticket_;            // the loop's thread: closing succeeded, the end is not yet told
   std::atomic<bool> flowing_{false};     // the last publish was taken: the next will be, too
 
   std::mutex mutex_;
