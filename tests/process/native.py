@@ -6,6 +6,8 @@ import subprocess
 import ctypes
 import ctypes.util
 
+from protobuf import entries, field
+
 HEADER = 104
 PUBLISH, SUBSCRIBE, UNSUBSCRIBE, ACK, LINK = 1, 2, 3, 4, 5
 NO_NAMES = 1 << 6
@@ -30,51 +32,9 @@ def header(kind, destination=bytes(40), source=bytes(40), hop_limit=8, fanout=1,
     return out + struct.pack("<BBHI", 0, 0, flags, 0)
 
 
-def varint(value):
-    out = b""
-    while value > 0x7F:
-        out += bytes([value & 0x7F | 0x80])
-        value >>= 7
-    return out + bytes([value])
-
-
-def field(number, value):
-    if isinstance(value, int):
-        return varint(number << 3) + varint(value)
-    value = value.encode() if isinstance(value, str) else value
-    return varint(number << 3 | 2) + varint(len(value)) + value
-
-
 def fields(data):
     """Field number -> last value."""
-    out, at = {}, 0
-
-    def number():
-        nonlocal at
-        value = shift = 0
-        while True:
-            byte = data[at]
-            at += 1
-            value |= (byte & 0x7F) << shift
-            shift += 7
-            if byte < 0x80:
-                return value
-
-    while at < len(data):
-        key = number()
-        if key & 7 == 0:
-            out[key >> 3] = number()
-        elif key & 7 == 2:
-            length = number()
-            out[key >> 3] = data[at:at + length]
-            at += length
-        elif key & 7 == 1:
-            out[key >> 3] = data[at:at + 8]
-            at += 8
-        else:
-            out[key >> 3] = data[at:at + 4]
-            at += 4
-    return out
+    return {number: value for number, _, value in entries(data)}
 
 
 def hello(node_id="python", link_class=3, receive_link_id=0, cookie=b"", keepalive_ms=0):

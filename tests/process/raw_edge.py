@@ -5,53 +5,11 @@ import struct
 import time
 
 from nodes import PATIENCE
+from protobuf import field, parse, varint
 
 PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 DATA, HEADERS, RST, SETTINGS, PING, GOAWAY, WINDOW = 0, 1, 3, 4, 6, 7, 8
 END_STREAM, END_HEADERS, ACK = 1, 4, 1
-
-
-# --- protobuf ------------------------------------------------------------------------------------------
-
-def varint(value):
-    out = b""
-    while value > 0x7F:
-        out += bytes([value & 0x7F | 0x80])
-        value >>= 7
-    return out + bytes([value])
-
-
-def field(number, value):
-    if isinstance(value, int):
-        return varint(number << 3) + varint(value)
-    value = value.encode() if isinstance(value, str) else value
-    return varint(number << 3 | 2) + varint(len(value)) + value
-
-
-def parse(data):
-    """Fields by number, each a list of ints and bytes."""
-    out, at = {}, 0
-
-    def take():
-        nonlocal at
-        shift = value = 0
-        while True:
-            byte = data[at]
-            at += 1
-            value |= (byte & 0x7F) << shift
-            shift += 7
-            if byte < 0x80:
-                return value
-
-    while at < len(data):
-        key = take()
-        if key & 7 == 0:
-            out.setdefault(key >> 3, []).append(take())
-        else:
-            size = take()
-            out.setdefault(key >> 3, []).append(data[at:at + size])
-            at += size
-    return out
 
 
 # --- messages: a name is its hashes, which is all that routes ------------------------------------------

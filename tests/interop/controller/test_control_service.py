@@ -12,6 +12,7 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent.parent / "process"))
 from nodes import BUILD, PATIENCE, Node, free_port, until  # noqa: E402
+from protobuf import field, parse  # noqa: E402
 
 METHOD = "/controller.proto.v1.ControllerService/OpenControlChannel"
 CTL = BUILD / "tools/slipwayctl"
@@ -30,49 +31,6 @@ def packages():
             pytest.skip("grpcio cannot be installed: " + (lines[-1] if lines else "pip failed"))
         marker.touch()
     sys.path.insert(0, str(next((folder / "lib").glob("python*/site-packages"))))
-
-
-# --- protobuf by hand: numbers and bytes are all that these messages have ----------------------------
-
-def varint(value):
-    out = b""
-    while value > 0x7F:
-        out += bytes([value & 0x7F | 0x80])
-        value >>= 7
-    return out + bytes([value])
-
-
-def field(number, value):
-    if isinstance(value, int):
-        return varint(number << 3) + varint(value)
-    value = value.encode() if isinstance(value, str) else value
-    return varint(number << 3 | 2) + varint(len(value)) + value
-
-
-def parse(data):
-    """Fields by number, each a list of ints and bytes."""
-    out, at = {}, 0
-
-    def take():
-        nonlocal at
-        shift = value = 0
-        while True:
-            byte = data[at]
-            at += 1
-            value |= (byte & 0x7F) << shift
-            shift += 7
-            if byte < 0x80:
-                return value
-
-    while at < len(data):
-        key = take()
-        if key & 7 == 0:
-            out.setdefault(key >> 3, []).append(take())
-        else:
-            size = take()
-            out.setdefault(key >> 3, []).append(data[at:at + size])
-            at += size
-    return out
 
 
 class Service:

@@ -8,6 +8,7 @@ import socket
 import struct
 
 from nodes import PATIENCE
+from protobuf import entries, field
 
 REMOTE, PEER, EDGE = 0, 1, 2
 SUBSCRIBE, UNSUBSCRIBE, PUBLISH, METADATA, LINK, ACK = 1, 2, 3, 4, 5, 6
@@ -24,45 +25,12 @@ FIRST_BYTES = bytes.fromhex(
 
 # --- protobuf ---------------------------------------------------------------------------------------------------------
 
-def varint(value):
-    out = bytearray()
-    while value > 0x7F:
-        out.append(value & 0x7F | 0x80)
-        value >>= 7
-    return bytes(out) + bytes([value])
-
-
-def field(number, value):
-    """One field: a number as varint, bytes or text with their length."""
-    if isinstance(value, int):
-        return varint(number << 3) + varint(value)
-    data = value.encode() if isinstance(value, str) else value
-    return varint(number << 3 | 2) + varint(len(data)) + data
-
-
 def fields(data):
     """[(number, value)] of a message in its order."""
-    out, at = [], 0
-
-    def number():
-        nonlocal at
-        value = shift = 0
-        while True:
-            byte = data[at]
-            at += 1
-            value |= (byte & 0x7F) << shift
-            shift += 7
-            if byte < 0x80:
-                return value
-
-    while at < len(data):
-        key = number()
-        value = number()
-        if key & 7 == 2:
-            value, at = data[at:at + value], at + value
-        else:
-            assert key & 7 == 0, "fields of other kinds are not in this protocol"
-        out.append((key >> 3, value))
+    out = []
+    for number, wire_type, value in entries(data):
+        assert wire_type in (0, 2), "fields of other kinds are not in this protocol"
+        out.append((number, value))
     return out
 
 
