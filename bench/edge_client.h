@@ -103,7 +103,7 @@ class Client {
   int fd_ = -1;
   bool negotiates_;
   bool up_ = false;
-  bool blocked_ = false;   // the socket takes no more for now
+  bool blocked_ = false;   // the socket is full: on until it can be written again
   bool reading_ = true;
   bool control_ = false;   // the message that is coming is no publish
   bool fresh_ = false;     // ... and not a byte of it has come

@@ -8,9 +8,9 @@
 
 #include <cerrno>
 #include <cstring>
-#include <random>
 #include <utility>
 
+#include "edge/link_id.h"
 #include "edge_client/edge_advice.h"
 #include "edge_client/edge_client.h"
 
@@ -18,15 +18,6 @@ namespace slipway {
 namespace {
 
 constexpr std::uint64_t kMs = 1'000'000;
-
-// A UUID of version 4 (RFC 9562): what upstream calls its links by.
-std::string random_link_id() {
-  std::random_device device;
-  const std::uint32_t a = device();
-  const std::uint32_t b = (device() & 0xFFFF0FFF) | 0x4000;
-  const std::uint32_t c = (device() & 0x3FFFFFFF) | 0x80000000;
-  return fmt::format("{:08x}-{:04x}-{:04x}-{:04x}-{:04x}{:08x}", a, b >> 16, b & 0xFFFF, c >> 16, c & 0xFFFF, device());
-}
 
 }  // namespace
 

@@ -2,22 +2,12 @@
 
 #include <fmt/format.h>
 
-#include <random>
-
 #include "edge/auth_basic.h"
+#include "edge/link_id.h"
 
 namespace slipway {
 
 namespace {
-
-// A UUID of version 4 (RFC 9562): what upstream calls its links by.
-std::string random_link_id() {
-  std::random_device device;
-  const std::uint32_t a = device();
-  const std::uint32_t b = (device() & 0xFFFF0FFF) | 0x4000;
-  const std::uint32_t c = (device() & 0x3FFFFFFF) | 0x80000000;
-  return fmt::format("{:08x}-{:04x}-{:04x}-{:04x}-{:04x}{:08x}", a, b >> 16, b & 0xFFFF, c >> 16, c & 0xFFFF, device());
-}
 
 NegotiationConfig negotiation_of(const EdgeSettings& edge, const NodeSettings& node) {
   NegotiationConfig out;
