@@ -25,6 +25,7 @@ inline constexpr std::uint32_t kLostLinkSlice = 4'096;         // subscriptions 
 // --- subscriptions ------------------------------------------------------------------------------------
 inline constexpr std::uint32_t kInstancesInReply = 500;        // ids in one answer to an instances query
 inline constexpr std::size_t kMaxPendingAcks = 1u << 20;       // acknowledgements that wait for workers
+inline constexpr std::uint64_t kPeerAckDelayMs = 1;               // answers to upstream's peers go after one to two of these
 inline constexpr std::uint8_t kFullMeshSyncHops = 2;           //   where each peer is linked with each: one hop
 inline constexpr std::uint8_t kStandaloneSyncHops = 8;         // upstream: hop limit of what a node announces
 inline constexpr std::uint32_t kSyncSlice = 1'024;             // names of a full synchronisation in one turn

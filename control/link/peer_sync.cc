@@ -38,6 +38,10 @@ PeerSync::PeerSync(SubscriptionDatabase& database, LinkTable& links, ControlCoun
 
 std::uint8_t PeerSync::own_hops() const { return full_mesh_ ? kFullMeshSyncHops : kStandaloneSyncHops; }
 
+bool PeerSync::first_hand(std::uint8_t hop_limit) const {
+  return hop_limit + 1 == kStandaloneSyncHops || (full_mesh_ && hop_limit + 1 == kFullMeshSyncHops);
+}
+
 std::uint64_t PeerSync::new_id() {
   ++next_id_;
   return next_id_ == 0 ? ++next_id_ : next_id_;  // 0 means that no acknowledgement is wanted

@@ -40,6 +40,8 @@ class PeerSync {
   // It was taken; passed on when enough hops are left.
   void announced(LinkIndex from, const Name& name, std::uint64_t id, std::uint8_t hop_limit);
   void withdrawn(LinkIndex from, const Name& name, std::uint64_t id);
+  // Whether a message of a peer with so many hops left began with that peer, which is then done with the name.
+  [[nodiscard]] bool first_hand(std::uint8_t hop_limit) const;
   void acknowledged(LinkIndex from, const SubscriptionAckBody& ack);
 
   // Goes on with what is too long for one turn. True: there is more.

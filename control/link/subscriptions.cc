@@ -2,6 +2,8 @@
 
 #include <fmt/format.h>
 
+#include <utility>
+
 namespace slipway {
 
 Subscriptions::Subscriptions(SubscriptionDatabase& database, LinkTable& links, ControlCounters& counters, SubscriptionSink& sink,
@@ -54,6 +56,9 @@ void Subscriptions::on_subscribe(const NodeLink& link, const FrameHeader& header
   subscription.name = header.destination;
   subscription.text = {body.destination_text[0], body.destination_text[1], body.destination_text[2]};
   subscription.subscription_id = body.subscription_id;
+  if (!add && from_peer && peers_.first_hand(header.hop_limit)) {
+    subscription.subscription_id = database_.withdrawn_id(subscription);
+  }
   auto change = add ? database_.subscribe(subscription) : database_.unsubscribe(subscription);
   if (!change) {
     ++counters_.subscriptions_refused;
@@ -74,7 +79,7 @@ void Subscriptions::propagate(const NodeLink& link, const FrameHeader& header, c
     if (change.kind == Change::Kind::kAdded) {
       peers_.announced(link.record.index, header.destination, body.subscription_id, header.hop_limit);
     } else if (change.kind == Change::Kind::kRemoved) {
-      peers_.withdrawn(link.record.index, header.destination, body.subscription_id);
+      peers_.withdrawn(link.record.index, header.destination, change.subscription_id);
     }
   } else if (change.transition) {
     peers_.on_transition(*change.transition);
@@ -85,7 +90,29 @@ void Subscriptions::answer(LinkIndex index, std::uint32_t generation, std::uint6
   const NodeLink* link = id == 0 ? nullptr : links_.find(index, generation);
   if (link != nullptr && link->record.state == LinkState::kUp) {
     ++counters_.acks_sent;
+    // Upstream's node begins to wait for answers only after it has told all its peers: one that comes before is lost,
+    // and its application waits for 5 s (upstream-node 5.6).
+    if (link->edge != nullptr && link->record.link_class == LinkClass::kPeer) {
+      if (late_acks_.empty() && due_acks_.empty()) {
+        sink_.answer_soon();
+      }
+      late_acks_.push_back({index, generation, {id, success, error}});
+      return;
+    }
     sink_.send(link->record, encode_subscription_ack({id, success, error}));
+  }
+}
+
+// Each answer waits for one call at least, and goes with the second.
+void Subscriptions::answer_late() {
+  for (const auto& late : due_acks_) {
+    if (const NodeLink* link = links_.find(late.link, late.generation); link != nullptr && link->record.state == LinkState::kUp) {
+      sink_.send(link->record, encode_subscription_ack(late.ack));
+    }
+  }
+  due_acks_ = std::exchange(late_acks_, {});
+  if (!due_acks_.empty()) {
+    sink_.answer_soon();
   }
 }
 

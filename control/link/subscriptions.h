@@ -29,6 +29,7 @@ class SubscriptionSink {
   // A worker that is far behind with its commands; empty: none is.
   virtual std::string worker_behind() = 0;
   virtual void forgotten(LinkIndex link) = 0;   // nothing that it subscribed is left
+  virtual void answer_soon() = 0;               // calls Subscriptions::answer_late() kPeerAckDelayMs from now
   virtual void log(int level, std::string text) = 0;
 };
 
@@ -43,6 +44,7 @@ class Subscriptions {
   void flush();
   void applied(std::uint64_t ticket);
   void not_applied(std::uint64_t ticket, const std::string& worker);
+  void answer_late();
 
   void set_full_mesh() { peers_.set_full_mesh(); }
   void link_up(const NodeLink& link);
@@ -67,6 +69,11 @@ class Subscriptions {
     std::uint64_t subscription_id;
     Change change;
   };
+  struct LateAck {
+    LinkIndex link;
+    std::uint32_t generation;
+    SubscriptionAckBody ack;
+  };
   void on_subscribe(const NodeLink& link, const FrameHeader& header, const SubscribeBody& body);
   void answer(LinkIndex link, std::uint32_t generation, std::uint64_t id, bool success, const std::string& error);
   void propagate(const NodeLink& link, const FrameHeader& header, const SubscribeBody& body, const Change& change);
@@ -79,6 +86,8 @@ class Subscriptions {
   std::deque<Waiting> waiting_;
   std::vector<Waiting> unflushed_;
   std::deque<LinkIndex> leaving_;
+  std::vector<LateAck> late_acks_;   // have waited for less than kPeerAckDelayMs
+  std::vector<LateAck> due_acks_;
 };
 
 }  // namespace slipway

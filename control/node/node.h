@@ -163,6 +163,7 @@ class Node : private LinkSink, private SubscriptionSink, private ApiBackend {
   std::uint64_t ticket() override;
   std::string worker_behind() override;
   void forgotten(LinkIndex link) override;
+  void answer_soon() override;
   void set_static_routes(const NodeLink& link, const std::string& target);
   const NodeLink* link_of(const std::string& to) const;
 

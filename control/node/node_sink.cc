@@ -109,6 +109,10 @@ void Node::link_gone(const NodeLink& link) {
   link_bases_[link.record.index] = sum_of(link.record.index);
 }
 
+void Node::answer_soon() {
+  loop_->after(kPeerAckDelayMs * 1'000'000, [this] { subscriptions_->answer_late(); });
+}
+
 void Node::forgotten(LinkIndex link) { links_->forgotten(link); }
 
 LinkSink::Traffic Node::traffic(LinkIndex link) {

@@ -42,6 +42,16 @@ std::expected<Change, std::string> SubscriptionDatabase::unsubscribe(const Subsc
   return std::unexpected(fmt::format("subscription id not found: {}", s.subscription_id));
 }
 
+std::uint64_t SubscriptionDatabase::withdrawn_id(const Subscription& s) const {
+  const std::uint32_t prefix = s.link < kMaxLinks ? find_prefix(s.name) : 0;
+  const std::uint32_t entry = prefix == 0 ? 0 : find_entry(prefix, s.name);
+  const std::uint32_t member = entry == 0 ? 0 : find_member(entry, s.link);
+  if (member == 0 || has_record(member, s.subscription_id) || !members_[member].has_record || members_[member].has_more) {
+    return s.subscription_id;
+  }
+  return members_[member].subscription_id;
+}
+
 std::expected<Change, std::string> SubscriptionDatabase::remove_static(LinkIndex link, const Name& name) {
   const std::uint32_t prefix = find_prefix(name);
   const std::uint32_t entry = prefix == 0 ? 0 : find_entry(prefix, name);

@@ -148,6 +148,9 @@ class SubscriptionDatabase final : private NameSource {
   // Errors are the texts of upstream-node 5.3, fit for an acknowledgement; nothing has changed then.
   std::expected<Change, std::string> subscribe(const Subscription& subscription);
   std::expected<Change, std::string> unsubscribe(const Subscription& subscription);
+  // Under which id a node that is done with a name had announced it: upstream's withdraws it under that of the last
+  // application that left. The id that came, unless the link holds one record of the name, under another.
+  [[nodiscard]] std::uint64_t withdrawn_id(const Subscription& subscription) const;
   // A route that configuration or an operator set: a record of its own, not taken away by an unsubscribe, gone with
   // the link. (Whoever configures sets it again when the link is back.)
   std::expected<Change, std::string> add_static(LinkIndex link, const Name& name, const NameText& text);

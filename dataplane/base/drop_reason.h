@@ -1,11 +1,14 @@
 #pragma once
 // Why a frame (or a packet, or one copy of a frame) was dropped. One list makes the enum, the counter, the
 // stable name on every surface, and the sentence that tells an operator what to do.
+// What is wrong with single messages of upstream applications follows from edge_faults.h.
 // To add a reason: one line here; every surface shows it, and tests/dataplane/base checks names and texts.
 
 #include <array>
 #include <cstdint>
 #include <string_view>
+
+#include "base/edge_faults.h"
 
 namespace slipway {
 
@@ -52,13 +55,11 @@ namespace slipway {
   X(kStreamLength, "stream_length", "a length prefix below a frame header or above the limit; the stream is closed", "The sender is no slipway, or sends frames above `limits.frame_bytes`.") \
   X(kPartialTimeout, "partial_timeout", "a stream began a frame and did not finish it in time; the stream is closed", "The sender hangs or the network is broken.")                        \
   X(kSendFailed, "send_failed", "the socket refused the datagram", "See `last error` in `links`.")                                                                                       \
-  X(kEdgeMalformed, "edge_malformed", "bytes from an upstream application that are no SLIM message; its stream is closed", "The sender is broken, or speaks SLIM before 2.0: upgrade it.") \
-  X(kEdgeInvalid, "edge_invalid", "a message of an upstream application without what every message must have", "The sender is broken; `last error` in `links` names what is missing.") \
-  X(kEdgeMac, "edge_mac", "a missing or wrong header MAC", "Set `require_header_mac` alike on both sides; a wrong one means that something between them changes messages.") \
-  X(kEdgeLinkAgain, "edge_link_again", "a second negotiation on a link", "Harmless; it is ignored.") \
-  X(kEdgeTooBig, "edge_too_big", "a message above the 4 MiB that upstream takes, or built beyond what any encoder writes", "Send smaller messages.") \
-  X(kEdgeFrame, "edge_frame", "a frame that cannot be put into upstream's words", "The sender is broken, or a newer slipway.") \
-  X(kStopping, "stopping", "still held when the drain deadline of a stop passed", "Raise `stop.drain_ms` if receivers need longer.")
+  X(kStopping, "stopping", "still held when the drain deadline of a stop passed", "Raise `stop.drain_ms` if receivers need longer.") \
+  X(kEdgeStreamCut, "edge_stream_cut", "a message of an upstream application whose stream ended in the middle of it", "Normal when the sender is killed; otherwise see `last error` in `links`.") \
+  X(kEdgeFlag, "edge_flag", "a gRPC message that is compressed, or whose flag byte is none; its stream is closed", "Switch compression off at the sender.") \
+  X(kEdgeProtocol, "edge_protocol", "a connection of an upstream application that broke the rules of TLS, HTTP/2 or WebSocket; it is closed", "See `last error` in `links`: the sender, or what is between, is broken.") \
+  X(kEdgeFlood, "edge_flood", "a connection of an upstream application that sends headers, settings, pings or resets faster than allowed; it is closed", "The sender is broken or hostile: `links` names it.")
 
 // An enumerator of an enum class hides nothing, but g++ 12 says that kFrameVersion does.
 #pragma GCC diagnostic push
@@ -66,6 +67,9 @@ namespace slipway {
 enum class DropReason : std::uint8_t {
 #define SLIPWAY_X(enumerator, name, what, advice) enumerator,
   SLIPWAY_DROP_REASONS(SLIPWAY_X)
+#undef SLIPWAY_X
+#define SLIPWAY_X(enumerator, name, closes, what, advice) kEdge##enumerator,
+  SLIPWAY_EDGE_FAULTS(SLIPWAY_X)
 #undef SLIPWAY_X
 };
 #pragma GCC diagnostic pop
@@ -79,6 +83,9 @@ struct DropReasonText {
 inline constexpr auto kDropReasonTexts = std::to_array<DropReasonText>({
 #define SLIPWAY_X(enumerator, name, what, advice) {name, what, advice},
     SLIPWAY_DROP_REASONS(SLIPWAY_X)
+#undef SLIPWAY_X
+#define SLIPWAY_X(enumerator, name, closes, what, advice) {name, what, advice},
+    SLIPWAY_EDGE_FAULTS(SLIPWAY_X)
 #undef SLIPWAY_X
 });
 inline constexpr std::size_t kDropReasonCount = kDropReasonTexts.size();

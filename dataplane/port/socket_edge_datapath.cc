@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <atomic>
 #include <cstring>
+#include <optional>
 
 #include "edge/grpc_status.h"
 #include "edge/proto_plain.h"
@@ -24,29 +25,24 @@ std::string end_text(const Transport& transport, const TransportEvent& event) {
 
 constexpr std::uint32_t kPrefix = kStreamPrefixBytes;
 
-DropReason reason_of(EdgeFault fault) {
+// Where the end of a stream or a connection is the fault of what came over it.
+std::optional<DropReason> reason_of(TransportFault fault) {
   switch (fault) {
-    case EdgeFault::kMacMissing:
-    case EdgeFault::kMacWithoutKey:
-    case EdgeFault::kMacLength:
-    case EdgeFault::kMacWrong:
-      return DropReason::kEdgeMac;
-    case EdgeFault::kLinkAgain:
-      return DropReason::kEdgeLinkAgain;
-    case EdgeFault::kTooBig:
-    case EdgeFault::kControlTooBig:
-    case EdgeFault::kFrameTooBig:
-    case EdgeFault::kTooScattered:
-    case EdgeFault::kNoRoom:
-    case EdgeFault::kTooBigForUpstream:
+    case TransportFault::kMessageTooLarge:
       return DropReason::kEdgeTooBig;
-    case EdgeFault::kFrameHeader:
-    case EdgeFault::kBodyType:
-    case EdgeFault::kBodyRepeatsHeader:
-    case EdgeFault::kNotForUpstream:
-      return DropReason::kEdgeFrame;
+    case TransportFault::kBadMessageFlag:
+      return DropReason::kEdgeFlag;
+    case TransportFault::kCutMessage:
+      return DropReason::kEdgeStreamCut;
+    case TransportFault::kFlood:
+      return DropReason::kEdgeFlood;
+    case TransportFault::kHttp2Protocol:
+    case TransportFault::kTlsProtocol:
+    case TransportFault::kWebSocketProtocol:
+    case TransportFault::kWebSocketText:
+      return DropReason::kEdgeProtocol;
     default:
-      return edge_fault_text(fault).closes ? DropReason::kEdgeMalformed : DropReason::kEdgeInvalid;
+      return std::nullopt;
   }
 }
 
@@ -192,6 +188,7 @@ SocketEngine::Impl::PieceEnd SocketEngine::Impl::take_edge_events(Stream& stream
           break;  // what is queued is still sent
         }
         if (event.stream == edge.channel || edge.client) {
+          count_edge_end(stream, event.fault);
           const bool plain = event.fault == TransportFault::kNone || event.fault == TransportFault::kPeerReset;
           end_edge(stream, plain ? CloseReason::kPeerClosed : CloseReason::kEdge, end_text(*edge.transport, event));
         } else if (edge.text.empty()) {
@@ -201,6 +198,7 @@ SocketEngine::Impl::PieceEnd SocketEngine::Impl::take_edge_events(Stream& stream
       case TransportEventKind::kGoaway:
         break;
       case TransportEventKind::kFailed:
+        count_edge_end(stream, event.fault);
         end_edge(stream, event.fault == TransportFault::kPeerClosed ? CloseReason::kPeerClosed : CloseReason::kEdge,
                  edge.transport->error().text);
         break;
@@ -213,6 +211,12 @@ SocketEngine::Impl::PieceEnd SocketEngine::Impl::take_edge_events(Stream& stream
     edge.events.swap(edges_->spare_events);
   }
   return PieceEnd::kTaken;
+}
+
+void SocketEngine::Impl::count_edge_end(const Stream& stream, TransportFault fault) {
+  if (const auto reason = reason_of(fault); reason && !stream.edge->ending) {
+    count_broken_frame(stream, *reason);
+  }
 }
 
 // One part of a message, often the whole. Returns kTaken, or why it must be given again.
@@ -419,7 +423,7 @@ SocketEngine::Impl::PieceEnd SocketEngine::Impl::frame_of_edge_message(Stream& s
   if (!translated) {
     stash_[stash_count_++] = first;
     const EdgeFaultText& text = edge_fault_text(translated.error());
-    count_broken_frame(stream, reason_of(translated.error()));
+    count_broken_frame(stream, drop_reason_of(translated.error()));
     if (text.closes) {
       refuse_edge(stream, text.what);
     }
@@ -666,7 +670,7 @@ void SocketEngine::Impl::give_edge_frame(Stream& stream, const EdgeOutgoing& out
     count_edge_sent(stream, bytes);
     rte_pktmbuf_free(out.frame);
   } else {
-    const DropReason reason = out.fault != EdgeFault::kNone ? reason_of(out.fault)
+    const DropReason reason = out.fault != EdgeFault::kNone ? drop_reason_of(out.fault)
                               : written == WriteResult::kTooLarge ? DropReason::kEdgeTooBig
                                                                   : DropReason::kLinkGone;
     drop_copy(stream.link, out.frame, reason);

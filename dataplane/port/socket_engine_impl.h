@@ -24,6 +24,7 @@
 #include "port/join_datapath.h"
 #include "frame/shim.h"
 #include "edge/transport_counters.h"
+#include "edge/transport_events.h"
 #include "port/socket_engine.h"
 #include "port/socket_gather.h"
 #include "port/socket_slab.h"
@@ -37,7 +38,6 @@ struct EdgeOutgoing;
 struct EncodedMessage;
 class HeaderMac;
 struct MacRules;
-struct TransportEvent;
 
 // An array that is zero until touched, and resident as far as touched.
 template <class T>
@@ -312,6 +312,7 @@ class SocketEngine::Impl {
   bool add_frame_body(Stream& stream, std::span<const std::span<const std::byte>> pieces, bool whole, rte_mbuf* frame);
   void start_edge_send(Stream& stream);
   [[nodiscard]] bool edge_is_idle(const Stream& stream) const;
+  void count_edge_end(const Stream& stream, TransportFault fault);
   bool write_edge_frames(Stream& stream);
   bool send_as_kept(const HeaderMac& mac, const EncodedMessage& kept, EdgeOutgoing& out, std::span<std::byte> scratch,
                     std::span<std::span<const std::byte>> room);

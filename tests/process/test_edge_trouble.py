@@ -1,5 +1,6 @@
 """Bad input and trouble at the edge, against the shipped node over real sockets: what upstream's node does by its specification, without
 its crashes and hangs. In every test two well-behaved applications go on talking: nothing that one connection does may touch others."""
+import contextlib
 import os
 import socket
 import struct
@@ -57,6 +58,17 @@ def strict(tmp_path_factory):
     node = EdgeNode(tmp_path_factory.mktemp("strict"), name="strict")
     yield node
     assert node.stop() == 0
+
+
+@contextlib.contextmanager
+def counted(node, *reasons):
+    """One more drop for one of these reasons."""
+    def count():
+        return sum(node.drops().get(reason, 0) for reason in reasons)
+
+    before = count()
+    yield
+    until(lambda: count() == before + 1, f"it is counted as {' or '.join(reasons)}")
 
 
 # --- before and during the negotiation -----------------------------------------------------------------
@@ -120,11 +132,15 @@ def test_silence_before_the_negotiation_ends_the_stream(lenient):
 
 # --- messages on a link that is up ---------------------------------------------------------------------
 
-ENDS = {
-    "undecodable": b"\xff\xff\xff",
-    "a field that is too long": b"\x1a\x7f\x01",
-    "a known field in another form": field(3, 5),
-    "text that is not UTF-8": publish(name(1), more=field(3, b"\xff\xfe")),
+ENDS = {  # and the reason that is counted
+    "undecodable": (b"\xff\xff\xff", "edge_proto_cut_short"),
+    "an endless number": (b"\x18" + b"\xff" * 11, "edge_proto_bad_number"),
+    "field number 0": (b"\x02\x00", "edge_proto_bad_key"),
+    "a group that never began": (b"\x4c", "edge_proto_bad_group"),
+    "groups without end": (b"\x4b" * 200, "edge_proto_too_deep"),
+    "a field that is too long": (b"\x1a\x7f\x01", "edge_proto_cut_short"),
+    "a known field in another form": (field(3, 5), "edge_proto_wire_type"),
+    "text that is not UTF-8": (publish(name(1), more=field(3, b"\xff\xfe")), "edge_proto_not_utf8"),
 }
 
 
@@ -132,27 +148,29 @@ ENDS = {
 def test_bytes_that_are_no_message_end_the_stream(lenient, what):
     client = Raw(lenient.edge_port)
     client.negotiate(key=b"")
-    client.say(ENDS[what])
-    client.until(lambda: client.over, "the stream ends")
+    message, reason = ENDS[what]
+    with counted(lenient, reason):
+        client.say(message)
+        client.until(lambda: client.over, "the stream ends")
     lenient.pair.check()
 
 
 TO = name(901)
-DROPPED = {
-    "an empty message": b"",
-    "an unknown member of the oneof": field(9, b""),
-    "a link message that says nothing": field(5, b""),
-    "another negotiation": negotiation(key=b""),
-    "a reply to nothing": negotiation(reply=1),
-    "an acknowledgement of nothing": field(6, field(1, 5) + field(2, 1)),
-    "no header": field(3, field(2, b"")),
-    "no source": field(3, field(1, field(2, TO) + field(4, 1) + field(6, 8)) + field(2, b"")),
-    "no destination": field(3, field(1, field(1, TO) + field(4, 1) + field(6, 8)) + field(2, b"")),
-    "no session": publish(TO, session=False),
-    "a hop limit of 0": publish(TO, ttl=0),
-    "a hop limit of 1": publish(TO, ttl=1),
-    "nobody there": publish(name(902)),
-    "a MAC without a key": publish(TO, more=field(11, bytes(32))),
+DROPPED = {  # and the reason that is counted
+    "an empty message": (b"", "edge_no_type"),
+    "an unknown member of the oneof": (field(9, b""), "edge_no_type"),
+    "a link message that says nothing": (field(5, b""), "edge_no_link_type"),
+    "another negotiation": (negotiation(key=b""), "edge_link_again"),
+    "a reply to nothing": (negotiation(reply=1), "edge_link_again"),
+    "an acknowledgement of nothing": (field(6, field(1, 5) + field(2, 1)), None),
+    "no header": (field(3, field(2, b"")), "edge_no_header"),
+    "no source": (field(3, field(1, field(2, TO) + field(4, 1) + field(6, 8)) + field(2, b"")), "edge_no_source"),
+    "no destination": (field(3, field(1, field(1, TO) + field(4, 1) + field(6, 8)) + field(2, b"")), "edge_no_destination"),
+    "no session": (publish(TO, session=False), "edge_no_session"),
+    "a hop limit of 0": (publish(TO, ttl=0), "hop_limit"),
+    "a hop limit of 1": (publish(TO, ttl=1), "hop_limit"),
+    "nobody there": (publish(name(902)), "no_route"),
+    "a MAC without a key": (publish(TO, more=field(11, bytes(32))), "edge_mac_without_key"),
 }
 
 
@@ -162,11 +180,15 @@ def test_a_bad_message_costs_itself_and_nothing_else(lenient, what):
     for one in (receiver, client):
         one.negotiate(key=b"")
     assert receiver.subscribe(TO) == (True, "")
-    client.say(DROPPED[what])
+    message, reason = DROPPED[what]
+    dropped = lenient.drops()
+    client.say(message)
     client.say(publish(TO, b"the next"))
     receiver.until(lambda: receiver.payloads(), "the next message")
     assert receiver.payloads() == [b"the next"]
     assert not client.over
+    if reason is not None:
+        assert lenient.drops()[reason] == dropped.get(reason, 0) + 1
     # Whatever it was: the link still subscribes, and is delivered to (where upstream's task would be dead).
     assert client.subscribe(name(903), number=8) == (True, "")
     receiver.say(publish(name(903), b"back"))
@@ -213,8 +235,9 @@ def test_unsubscriptions_that_fail_say_why(lenient):
 def test_a_message_of_more_than_four_mebibytes_ends_its_stream(lenient):
     client = Raw(lenient.edge_port)
     client.negotiate(key=b"")
-    client.raw_message(b"\0" + struct.pack(">I", (4 << 20) + 1))
-    client.until(lambda: client.over, "the stream ends")
+    with counted(lenient, "edge_too_big"):
+        client.raw_message(b"\0" + struct.pack(">I", (4 << 20) + 1))
+        client.until(lambda: client.over, "the stream ends")
     lenient.pair.check()
 
 
@@ -222,8 +245,9 @@ def test_a_message_of_more_than_four_mebibytes_ends_its_stream(lenient):
 def test_a_compressed_message_ends_its_stream(lenient, flag):
     client = Raw(lenient.edge_port)
     client.negotiate(key=b"")
-    client.say(publish(TO), flag)
-    client.until(lambda: client.over, "the stream ends")
+    with counted(lenient, "edge_flag"):
+        client.say(publish(TO), flag)
+        client.until(lambda: client.over, "the stream ends")
 
 
 def test_a_stream_that_ends_inside_a_message_takes_its_routes_along(lenient):
@@ -231,23 +255,25 @@ def test_a_stream_that_ends_inside_a_message_takes_its_routes_along(lenient):
     client = Raw(lenient.edge_port)
     client.negotiate(key=b"")
     assert client.subscribe(name(909)) == (True, "")
-    client.send(frame(DATA, END_STREAM, 1, b"\0\0\0\1\0half"))
-    client.until(lambda: client.over, "the stream ends")
+    with counted(lenient, "edge_stream_cut"):
+        client.send(frame(DATA, END_STREAM, 1, b"\0\0\0\1\0half"))
+        client.until(lambda: client.over, "the stream ends")
     until(lambda: lenient.routes() == before, "its routes are gone")
 
 
-@pytest.mark.parametrize("mac", [b"", field(11, b""), field(11, bytes(32)), field(11, bytes(31))], ids=["missing", "empty", "wrong", "short"])
-def test_messages_without_the_right_mac_are_dropped_in_silence(strict, mac):
+@pytest.mark.parametrize("mac, reason", [(b"", "missing"), (field(11, b""), "length"), (field(11, bytes(32)), "wrong"), (field(11, bytes(31)), "length")],
+                         ids=["missing", "empty", "wrong", "short"])
+def test_messages_without_the_right_mac_are_dropped_in_silence(strict, mac, reason):
     client = Raw(strict.edge_port)
     client.negotiate(key=KEY)
     routes = strict.routes()
-    dropped = sum(strict.drops().values())
+    reason = f"edge_mac_{reason}"
+    dropped = strict.drops().get(reason, 0)
     client.say(subscribe(name(910), number=4, more=mac))
     client.say(publish(name(910), more=mac))
-    until(lambda: sum(strict.drops().values()) == dropped + 2, "both are dropped")
+    until(lambda: strict.drops().get(reason, 0) == dropped + 2, "both are dropped")
     client.pump(0.2)
     assert client.messages == [] and not client.over and strict.routes() == routes
-    assert any("mac" in reason for reason in strict.drops()), strict.drops()
 
 
 # --- HTTP/2 --------------------------------------------------------------------------------------------
@@ -269,8 +295,9 @@ BROKEN_HTTP2 = {
 def test_broken_http2_ends_the_connection(lenient, what):
     client = Raw(lenient.edge_port)
     client.negotiate(key=b"")
-    client.send(BROKEN_HTTP2[what])
-    client.until(lambda: client.closed or client.goaway is not None or (client.ended and RST in client.kinds), "the connection ends")
+    with counted(lenient, "edge_protocol"):
+        client.send(BROKEN_HTTP2[what])
+        client.until(lambda: client.closed or client.goaway is not None or (client.ended and RST in client.kinds), "the connection ends")
     lenient.pair.check()
 
 

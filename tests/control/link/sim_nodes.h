@@ -213,6 +213,7 @@ class SimNode final : public LinkSink, public SubscriptionSink {
   // --- SubscriptionSink
   std::uint64_t ticket() override { return ++tickets_; }
   std::string worker_behind() override { return behind; }
+  void answer_soon() override { answers_wait = true; }
   void forgotten(LinkIndex link) override { links.forgotten(link); }
 
   bool run_pending() {
@@ -243,6 +244,7 @@ class SimNode final : public LinkSink, public SubscriptionSink {
   std::vector<std::pair<LinkRecord, FrameBytes>> datagrams;
   std::vector<std::string> lines;
   std::string behind;
+  bool answers_wait = false;  // for peers of upstream's kind, of which there are none here
   std::string way_fault;
   bool hold_applied = false;
   bool reachable = true;

@@ -248,6 +248,33 @@ TEST_F(PeersTest, HopLimitEndsTheRelay) {
   EXPECT_TRUE(b.knows(parse_name("org/ns/far")->hashed()));
 }
 
+// Upstream's node announces a name under the id of its first subscriber and withdraws it under that of its last.
+TEST_F(PeersTest, NameIsWithdrawnUnderAnIdThatWasNeverAnnounced) {
+  b.connect_to(a);
+  wait(1'000);
+  SimClient peer(network, a);
+  peer.hello("test-peer", 2);
+  peer.next();
+  peer.subscribe(kName, 70, true, kStandaloneSyncHops);
+  EXPECT_TRUE(peer.next_ack().success);
+  EXPECT_TRUE(b.knows(kName.hashed()));
+  peer.subscribe(kName, 99, false, kStandaloneSyncHops - 3);  // passed on for somebody else, who may have announced another
+  EXPECT_FALSE(peer.next_ack().success);
+  EXPECT_TRUE(a.knows(kName.hashed()));
+  peer.subscribe(kName, 71, true, kStandaloneSyncHops);
+  EXPECT_TRUE(peer.next_ack().success);
+  peer.subscribe(kName, 99, false, kStandaloneSyncHops);  // which of the two is not to be known
+  EXPECT_FALSE(peer.next_ack().success);
+  peer.subscribe(kName, 71, false, kStandaloneSyncHops);
+  EXPECT_TRUE(peer.next_ack().success);
+  EXPECT_TRUE(b.knows(kName.hashed()));
+  peer.subscribe(kName, 99, false, kStandaloneSyncHops);
+  EXPECT_TRUE(peer.next_ack().success);
+  EXPECT_FALSE(a.knows(kName.hashed()));
+  EXPECT_FALSE(b.knows(kName.hashed()));  // told under the id that it knows
+  EXPECT_FALSE(a.answers_wait);
+}
+
 TEST_F(PeersTest, PeerIsToldNothingBeforeItIsReady) {
   auto client = client_of(a);
   client.subscribe(kName, 7);

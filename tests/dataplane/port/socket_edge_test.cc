@@ -351,7 +351,7 @@ TEST_P(SocketEdge, AWrongMacCostsTheMessageAndNotTheLink) {
   app->say_frame(publish(10, 2));
   ASSERT_TRUE(until([&] { return !rig.received.empty(); }));
   EXPECT_EQ(load_header(rig.received.front().data()).message_id, 2u);
-  EXPECT_EQ(rig.drops(DropReason::kEdgeMac), 1u);
+  EXPECT_EQ(rig.drops(DropReason::kEdgeMacWrong), 1u);
 }
 
 TEST_P(SocketEdge, BytesThatAreNoMessageEndTheStreamWithStatusZero) {
@@ -360,7 +360,7 @@ TEST_P(SocketEdge, BytesThatAreNoMessageEndTheStreamWithStatusZero) {
   rig.events();
   app->say(Bytes{std::byte{0x1A}, std::byte{0x7F}});  // a publish that runs past its end
   ASSERT_TRUE(until([&] { return app->ended; }));
-  EXPECT_EQ(rig.drops(DropReason::kEdgeMalformed), 1u);
+  EXPECT_EQ(rig.drops(DropReason::kEdgeCutShort), 1u);
   if (GetParam() != Wire::kWebSocket) {
     EXPECT_EQ(app->status, 0);
   }

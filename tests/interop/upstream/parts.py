@@ -62,6 +62,10 @@ class EdgeNode(Node):
         return [link for link in self.links() if link["class"] == kind]
 
 
+def no_mac_drops(node):
+    return not any(reason.startswith("edge_mac") for reason in node.drops())
+
+
 class UpstreamNode:
     """Theirs."""
 

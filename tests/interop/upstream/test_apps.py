@@ -1,7 +1,7 @@
 """Unmodified applications of upstream's Python bindings, as processes of their own, through this node."""
 import pytest
 
-from parts import App, EdgeNode, client_entry, longer, until
+from parts import App, EdgeNode, client_entry, longer, no_mac_drops, until
 
 
 @pytest.mark.parametrize("mls, size", [(True, 0), (False, 20_000), pytest.param(True, 20_000, marks=longer), pytest.param(False, 0, marks=longer)],
@@ -15,7 +15,7 @@ def test_two_applications_talk(python, tmp_path, node, mls, size):
     links = [link for link in node.get("/v1/links")["links"]]
     assert all(link["transport"] == "grpc" for link in links)
     until(lambda: node.routes() == 0, "what the applications subscribed is gone")
-    assert node.drops().get("edge_mac", 0) == 0
+    assert no_mac_drops(node)
     node.balanced()
     print(said)
 

@@ -1,7 +1,7 @@
 """Our endpoint library and unmodified applications of upstream's in the same sessions, both ways round."""
 import pytest
 
-from parts import App, UpstreamNode, longer
+from parts import App, UpstreamNode, longer, no_mac_drops
 from sessions import Application, listener
 
 SECRET = "a-secret-of-the-tests-with-32-bytes-and-more"  # app.py's
@@ -28,7 +28,7 @@ def test_ours_creates_a_session_with_theirs(python, tmp_path, node, over, mls, s
         assert done["sent"] == 50 and done["answers"] == 50 and done["undelivered"] == []
         assert bob.result() == {"answered": 50}
         print(done)
-    assert node.drops().get("edge_mac", 0) == 0
+    assert no_mac_drops(node)
     node.balanced()
 
 

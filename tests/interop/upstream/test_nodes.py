@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-from parts import PATIENCE, App, EdgeNode, UpstreamNode, client_entry, free_port, longer, until
+from parts import PATIENCE, App, EdgeNode, UpstreamNode, client_entry, free_port, longer, no_mac_drops, until
 
 OURS = "a-ours"      # of two nodes the one with the smaller id dials where `peers` lists both
 THEIRS = "m-theirs"
@@ -83,7 +83,7 @@ def test_peers_carry_chats_both_ways(python, tmp_path, pair):
     chat(python, tmp_path, pair.ours, pair.theirs, "far", knows(pair.ours, "org/ns/bob-far"))
     chat(python, tmp_path, pair.theirs, pair.ours, "near")
     until(lambda: pair.ours.routes() == 0, "all names are withdrawn")
-    assert pair.ours.drops().get("edge_mac", 0) == 0
+    assert no_mac_drops(pair.ours)
     pair.ours.balanced()
 
 
@@ -174,7 +174,7 @@ def test_a_remote_link_carries_what_has_a_route(python, tmp_path, dialer):
                 alice.order("go")
                 assert alice.result()["messages"] == 5, alice.tail()
                 assert bob.result() == {"answered": 5}, bob.tail()
-        assert ours.drops().get("edge_mac", 0) == 0
+        assert no_mac_drops(ours)
         ours.balanced()
     finally:
         ours.stop()

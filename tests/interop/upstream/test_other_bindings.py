@@ -7,7 +7,7 @@ import subprocess
 import pytest
 
 import parts
-from parts import BUILD, App, longer
+from parts import BUILD, App, longer, no_mac_drops
 
 OLDER = "2.2.0"
 PACKAGE = "@agntcy/slim-bindings@2.0.0-alpha.5"
@@ -46,7 +46,7 @@ def talk(make_bob, make_alice, tmp_path, node, mls):
             make_alice(tmp_path, "talk", "org/ns/alice", node, "org/ns/bob", mls=mls, messages=5) as alice:
         assert alice.result()["messages"] == 5, alice.tail()
         assert bob.result() == {"answered": 5}, bob.tail()
-    assert node.drops().get("edge_mac", 0) == 0
+    assert no_mac_drops(node)
     node.balanced()
 
 
