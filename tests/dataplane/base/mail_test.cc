@@ -97,7 +97,7 @@ TEST(DropReasons, NamesAreStableFormAndEveryTextSaysSomething) {
   for (const auto& text : kDropReasonTexts) {
     EXPECT_FALSE(text.what.empty());
     EXPECT_TRUE(text.advice.ends_with('.')) << text.name;
-    EXPECT_EQ(text.name.find_first_not_of("abcdefghijklmnopqrstuvwxyz_"), std::string_view::npos) << text.name;
+    EXPECT_EQ(text.name.find_first_not_of("abcdefghijklmnopqrstuvwxyz0123456789_"), std::string_view::npos) << text.name;
     EXPECT_EQ(std::find(seen.begin(), seen.end(), text.name), seen.end()) << text.name;
     seen.push_back(text.name);
   }

@@ -344,14 +344,14 @@ TEST_P(SocketEdge, AFanOutReachesEachUnderItsOwnKey) {
   }
 }
 
-TEST_P(SocketEdge, AWrongMacCostsTheMessageAndNotTheLink) {
+TEST_P(SocketEdge, AMissingMacCostsTheMessageAndNotTheLink) {
   connect();
   negotiate();
   app->say_frame(publish(10, 1), false);
   app->say_frame(publish(10, 2));
   ASSERT_TRUE(until([&] { return !rig.received.empty(); }));
   EXPECT_EQ(load_header(rig.received.front().data()).message_id, 2u);
-  EXPECT_EQ(rig.drops(DropReason::kEdgeMacWrong), 1u);
+  EXPECT_EQ(rig.drops(DropReason::kEdgeMacMissing), 1u);
 }
 
 TEST_P(SocketEdge, BytesThatAreNoMessageEndTheStreamWithStatusZero) {
