@@ -49,7 +49,7 @@ class Peer {
     if (!identity) {
       give_up(identity.error().message());
     }
-    auto app = App::create(*loop_, AppOptions{.name = parse_name(name).value(), .identity = *identity, .direction = {}, .groups = {}});
+    auto app = App::create(*loop_, AppOptions{.name = parse_name(name).value(), .identity = *identity});
     if (!app) {
       give_up(app.error().message());
     }

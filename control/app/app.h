@@ -56,7 +56,7 @@ struct AppOptions {
   Identity identity;
   Direction direction;               // only sends, only receives, both
   IdentityBinding binding = IdentityBinding::kWarn;
-  MlsGroupOptions groups;
+  MlsGroupOptions groups{.hasten_senders = true};
 };
 
 class App {

@@ -51,6 +51,7 @@ MlsGroup::MlsGroup(GroupIdentity& identity, const MlsGroupOptions& options)
   config_.policy = policy_.get();
   config_.random = options.random;
   config_.parallel = options.parallel;
+  config_.hasten_senders = options.hasten_senders;
   config_.limits = session_limits();
 }
 

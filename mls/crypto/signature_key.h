@@ -33,6 +33,9 @@ class SignaturePublicKey {
   explicit operator bool() const { return context_ != nullptr; }
   // kBadSignature if it does not verify. `label` without the "MLS 1.0 " that goes in front of it.
   Status verify(std::string_view label, Pieces content, View signature) const;
+  // For a key that verifies much: from now on in less than half the time. P-256 only, and of at most 64 keys of a process, with
+  // 150 KiB each; of others nothing. Takes as long as 500 verifications: 26 ms.
+  void hasten() const;
 
  private:
   std::shared_ptr<SignatureContext> context_;

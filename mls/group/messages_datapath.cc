@@ -88,7 +88,7 @@ Status Group::unprotect(View message, Bytes& plaintext, MessageInfo& info) {
   MLS_ASSIGN(const PrivateContentView opened,
              open_private(suite, view, sender, found.message_key, group.scratch, group.limits()));
   Status status;
-  const SignaturePublicKey* key = group.sender_keys.get(suite, sender.leaf_index, leaf, status);
+  const SignaturePublicKey* key = group.sender_keys.get(suite, sender.leaf_index, leaf, group.config.hasten_senders, status);
   MLS_TRY(status);
   MLS_TRY(verify_content(*key, WireFormat::kPrivateMessage, opened.content, opened.auth.signature,
                          epoch.group_context));

@@ -92,6 +92,9 @@ struct GroupConfig {
   PskStore* psks = nullptr;      // null: no PSKs
   Random* random = nullptr;      // null: the system's
   Parallel* parallel = nullptr;  // null: one thread
+  // P-256: a sender's signatures are verified in less than half the time from its 512th message on, at 150 KiB for each of at most
+  // 64 senders and one pause of 26 ms. Without it no message takes long.
+  bool hasten_senders = false;
   Limits limits;
 };
 

@@ -5,7 +5,7 @@
 namespace slipway::mls {
 
 const SignaturePublicKey* SenderKeyCache::get(const Suite& suite, LeafIndex index,
-                                              const LeafPtr& leaf, Status& status) {
+                                              const LeafPtr& leaf, bool hasten, Status& status) {
   if (entries_ == nullptr) {
     entries_ = std::make_unique<std::array<Entry, 64>>();
   }
@@ -19,8 +19,12 @@ const SignaturePublicKey* SenderKeyCache::get(const Suite& suite, LeafIndex inde
       return nullptr;
     }
     entry.key = std::move(*key);
+    entry.uses = 0;
   }
   entry.leaf = leaf;
+  if (++entry.uses == kHastenAfter && hasten) {
+    entry.key.hasten();
+  }
   return &entry.key;
 }
 

@@ -95,14 +95,17 @@ HashValue commit_fingerprint(const Suite& suite, View message);
 class SenderKeyCache {
  public:
   // Null, with the error in `status`, if the key cannot be imported.
-  const SignaturePublicKey* get(const Suite& suite, LeafIndex index, const LeafPtr& leaf,
+  // To verify one more message. `hasten`: GroupConfig::hasten_senders.
+  const SignaturePublicKey* get(const Suite& suite, LeafIndex index, const LeafPtr& leaf, bool hasten,
                                 Status& status);
 
  private:
   struct Entry {
     LeafPtr leaf;
     SignaturePublicKey key;
+    size_t uses = 0;
   };
+  static constexpr size_t kHastenAfter = 512;  // messages: by then it pays
   std::unique_ptr<std::array<Entry, 64>> entries_;  // once somebody has sent
 };
 

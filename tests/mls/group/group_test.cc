@@ -57,6 +57,29 @@ TEST_F(GroupTest, EverySuiteHoldsAConversation) {
   }
 }
 
+TEST_F(GroupTest, SendersAreHastened) {
+  Client& a = client("a", CipherSuite::kP256Aes128Sha256P256);
+  Client& b = client("b", CipherSuite::kP256Aes128Sha256P256);
+  b.config.hasten_senders = true;
+  a.create();
+  add_all(a, {&b});
+  for (int i = 0; i < 600; ++i) {
+    expect_talk(a, b);
+    if (i % 150 == 0) {  // a commit replaces the leaf, not its key
+      CommitOptions update = commit_options();
+      update.force_path = true;
+      auto made = a.group->commit(update);
+      ASSERT_TRUE(made.has_value()) << made.error().text;
+      ASSERT_TRUE(follow(*b.group, made->commit).has_value());
+      ASSERT_TRUE(a.group->accept_commit().has_value());
+    }
+  }
+  auto forged = a.group->protect(as_view("hello"), as_view("aad")).value();
+  forged.back() ^= 1;
+  EXPECT_FALSE(b.group->process(forged, kNow_s));
+  expect_talk(a, b);
+}
+
 TEST_F(GroupTest, OwnCommitIsRecognisedAcceptedOrRefused) {
   Client& a = client("a");
   Client& b = client("b");
