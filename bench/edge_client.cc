@@ -221,6 +221,7 @@ void Client::take_events() {
         take_part(event);
         transport_->release(event.stream, event.bytes.size());
         break;
+      case TransportEventKind::kHalfClosed:
       case TransportEventKind::kGoaway:
         break;
       case TransportEventKind::kStreamClosed:

@@ -3,16 +3,15 @@
 #include <fmt/format.h>
 
 #include <protozero/pbf_builder.hpp>
-#include <protozero/pbf_reader.hpp>
 #include <protozero/pbf_writer.hpp>
 
 #include "controller/controller_bounds.h"
-#include "frame/utf8.h"
+#include "grpc_server/proto_read.h"
 
 namespace slipway {
 namespace {
 
-using protozero::pbf_reader;
+using namespace proto_read;
 using protozero::pbf_writer;
 
 // ControlMessage.
@@ -24,42 +23,6 @@ constexpr std::uint32_t kConnectionListRequest = 6;
 constexpr std::uint32_t kConnectionListResponse = 7;
 constexpr std::uint32_t kLastPayload = 11;
 constexpr std::uint32_t kCommandAck = 20;
-
-// What is wrong, on its way out of this file.
-struct Refused {
-  std::string why;
-};
-
-[[noreturn]] void refuse(std::string why) { throw Refused{std::move(why)}; }
-
-// protozero asserts on wire types that were not looked at.
-std::string_view bytes_of(pbf_reader& field, std::size_t at_most, const char* what) {
-  if (field.wire_type() != protozero::pbf_wire_type::length_delimited) {
-    refuse(fmt::format("{} has the wrong form", what));
-  }
-  const auto view = field.get_view();
-  if (view.size() > at_most) {
-    refuse(fmt::format("{} has {} bytes; at most {} are taken", what, view.size(), at_most));
-  }
-  return {view.data(), view.size()};
-}
-
-std::string text_of(pbf_reader& field, std::size_t at_most, const char* what) {
-  const auto view = bytes_of(field, at_most, what);
-  if (!is_utf8(view)) {
-    refuse(fmt::format("{} is not UTF-8", what));
-  }
-  return std::string(view);
-}
-
-std::uint64_t number_of(pbf_reader& field, const char* what) {
-  if (field.wire_type() != protozero::pbf_wire_type::varint) {
-    refuse(fmt::format("{} has the wrong form", what));
-  }
-  return field.get_uint64();
-}
-
-pbf_reader inside(std::string_view bytes) { return pbf_reader(bytes.data(), bytes.size()); }
 
 // A tag is gone once its value was taken.
 NameId id_of(pbf_reader reader) {
@@ -261,13 +224,7 @@ static_assert(static_cast<int>(LinkClass::kLocal) == 0 && static_cast<int>(LinkC
               "the values of ConnectionType");
 
 std::expected<ControllerRequest, std::string> decode_controller_request(std::span<const std::byte> message) {
-  try {
-    return request_of(pbf_reader(reinterpret_cast<const char*>(message.data()), message.size()));
-  } catch (const Refused& refused) {
-    return std::unexpected(refused.why);
-  } catch (const protozero::exception& fault) {
-    return std::unexpected(fmt::format("the message is no protobuf: {}", fault.what()));
-  }
+  return decode_message(message, request_of);
 }
 
 std::string encode_connections(std::string_view message_id, std::string_view answered, std::span<const ControllerConnectionRow> rows, bool done) {

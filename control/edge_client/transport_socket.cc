@@ -205,6 +205,9 @@ void TransportSocket::on_event(const TransportEvent& event) {
                               .grpc_message = head == nullptr ? std::string_view() : std::string_view(head->grpc_message)});
       break;
     }
+    case TransportEventKind::kHalfClosed:
+      user_.on_half_closed(event.stream);
+      break;
     case TransportEventKind::kGoaway:
     case TransportEventKind::kFailed:
       break;  // finished() says when it is over

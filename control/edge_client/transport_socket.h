@@ -36,6 +36,7 @@ class TransportSocketUser {
   virtual void on_stream_open(std::int32_t stream) = 0;
   // A whole message; the bytes are valid during the call.
   virtual void on_message(std::int32_t stream, std::span<const std::byte> message) = 0;
+  virtual void on_half_closed(std::int32_t) {}        // server with `calls`: the peer has said all
   virtual void on_stream_closed(const StreamEnd& end) = 0;
   virtual void on_sent() {}                           // something that waited has left
   // The socket is closed. kNone: in good order.

@@ -8,6 +8,8 @@
 
 #include <array>
 
+#include "edge/did_key.h"
+
 namespace slipway {
 namespace {
 
@@ -82,30 +84,6 @@ std::string raw_of(std::string_view der, std::size_t half) {
   return out;
 }
 
-std::string base58(std::string_view bytes) {
-  static constexpr char kDigits[] = "123456789ABCDEFGHJKLMNPQRSTUVWXYZabcdefghijkmnopqrstuvwxyz";
-  std::string digits;  // base 58, least significant first
-  for (const char c : bytes) {
-    auto carry = static_cast<unsigned>(static_cast<unsigned char>(c));
-    for (char& digit : digits) {
-      carry += static_cast<unsigned>(digit) << 8;
-      digit = static_cast<char>(carry % 58);
-      carry /= 58;
-    }
-    for (; carry > 0; carry /= 58) {
-      digits += static_cast<char>(carry % 58);
-    }
-  }
-  std::string out;
-  for (std::size_t i = 0; i < bytes.size() && bytes[i] == 0; ++i) {
-    out += '1';
-  }
-  for (auto digit = digits.rbegin(); digit != digits.rend(); ++digit) {
-    out += kDigits[static_cast<std::size_t>(*digit)];
-  }
-  return out;
-}
-
 }  // namespace
 
 std::optional<JwtAlgorithm> jwt_algorithm(std::string_view name) {
@@ -173,13 +151,12 @@ std::string AuthKey::did_key() const {
   if (algorithm_ != JwtAlgorithm::kEdDsa || key_ == nullptr) {
     return {};
   }
-  std::string bytes("\xED\x01", 2);  // multicodec: Ed25519 public key
-  bytes.resize(2 + 32);
-  std::size_t length = 32;
-  if (EVP_PKEY_get_raw_public_key(key_.get(), reinterpret_cast<unsigned char*>(bytes.data()) + 2, &length) != 1 || length != 32) {
+  std::string bytes(32, '\0');
+  std::size_t length = bytes.size();
+  if (EVP_PKEY_get_raw_public_key(key_.get(), reinterpret_cast<unsigned char*>(bytes.data()), &length) != 1 || length != bytes.size()) {
     return {};
   }
-  return "did:key:z" + base58(bytes);
+  return did_key_of_ed25519(bytes);
 }
 
 std::string base64url_encode(std::string_view bytes) {

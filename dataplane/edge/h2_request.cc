@@ -136,7 +136,8 @@ int H2Session::Callbacks::on_frame(nghttp2_session*, const nghttp2_frame* frame,
 
 bool H2Session::accept(Stream& stream) {
   StreamHead& head = *stream.head;
-  if (head.method != "POST" || head.path != config_.path) {
+  const bool served = config_.calls ? head.path.starts_with(config_.path) : head.path == config_.path;
+  if (head.method != "POST" || !served) {
     refuse(stream, 200, grpc_status::kUnimplemented, {}, TransportFault::kUnknownMethod, {});
     return false;
   }
@@ -242,6 +243,10 @@ void H2Session::on_peer_end(Stream& stream) {
     return;
   }
   const TransportFault fault = stream.deframer.inside_message() ? TransportFault::kCutMessage : TransportFault::kNone;
+  if (config_.role == TransportRole::kServer && config_.calls && fault == TransportFault::kNone) {
+    events_.push_back(event(TransportEventKind::kHalfClosed, stream.id));
+    return;
+  }
   if (config_.role == TransportRole::kServer) {
     finish_stream(stream.id, grpc_status::kOk, {}, fault, false);
     return;

@@ -14,6 +14,29 @@ namespace {
 
 constexpr std::size_t kRecordBytes = 16u << 10;  // most that one TLS record carries
 
+struct FreeNames {
+  void operator()(GENERAL_NAMES* names) const { GENERAL_NAMES_free(names); }
+};
+
+// A workload's name in its certificate (SPIFFE). Of several nobody could say which it is.
+std::string only_uri(X509* certificate) {
+  const std::unique_ptr<GENERAL_NAMES, FreeNames> names(
+      static_cast<GENERAL_NAMES*>(X509_get_ext_d2i(certificate, NID_subject_alt_name, nullptr, nullptr)));
+  std::string uri;
+  for (int i = 0; i < sk_GENERAL_NAME_num(names.get()); ++i) {  // of none: -1
+    const GENERAL_NAME* name = sk_GENERAL_NAME_value(names.get(), i);
+    if (name->type != GEN_URI) {
+      continue;
+    }
+    if (!uri.empty()) {
+      return {};
+    }
+    const ASN1_IA5STRING* text = name->d.uniformResourceIdentifier;
+    uri.assign(reinterpret_cast<const char*>(ASN1_STRING_get0_data(text)), static_cast<std::size_t>(ASN1_STRING_length(text)));
+  }
+  return uri;
+}
+
 }  // namespace
 
 const BIO_METHOD* TlsStream::method() {
@@ -206,6 +229,7 @@ TlsInfo TlsStream::info() const {
       const long bytes = BIO_get_mem_data(text.get(), &data);
       info.peer_subject.assign(data, static_cast<std::size_t>(bytes));
     }
+    info.peer_uri = only_uri(certificate);
   }
   return info;
 }

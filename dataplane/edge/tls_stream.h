@@ -22,6 +22,7 @@ struct TlsInfo {
   std::string cipher;
   std::string alpn;          // empty: none was selected
   std::string peer_subject;  // of its certificate; empty: it gave none
+  std::string peer_uri;      // the URI that its certificate names it by; empty: none, or more than one
   bool resumed = false;
 };
 

@@ -40,6 +40,10 @@ struct TransportConfig {
   // The gRPC method; for WebSocket the path of the endpoint.
   std::string path = kOpenChannelPath;
 
+  // gRPC server: `path` ends in '/' and is a service, each of whose methods is taken (StreamHead::path says which), and a stream
+  // stays open when the peer has said all (kHalfClosed), until it is finished: calls of one request and one answer.
+  bool calls = false;
+
   // --- server ---------------------------------------------------------------------------------------
   std::shared_ptr<const AuthGuard> guard;  // absent: everybody may
 

@@ -59,6 +59,7 @@ enum class TransportEventKind : std::uint8_t {
   kStreamOpen,    // server: the peer opened the method and was answered; client: the server answered 200
   kMessage,       // bytes of a message
   kStreamClosed,  // nothing more comes or goes on the stream; fault, and grpc_status when the peer gave one
+  kHalfClosed,    // server with `calls`: the peer has said all, and waits for the answer
   kGoaway,        // the peer will take no further streams; those that are open go on
   kFailed,        // the connection is over: send what gather() still gives, then close; Transport::error()
 };

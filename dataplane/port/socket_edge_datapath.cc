@@ -195,6 +195,7 @@ SocketEngine::Impl::PieceEnd SocketEngine::Impl::take_edge_events(Stream& stream
           edge.text = transport_fault_text(event.fault);  // of a request that was refused: should nothing better come
         }
         break;
+      case TransportEventKind::kHalfClosed:
       case TransportEventKind::kGoaway:
         break;
       case TransportEventKind::kFailed:

@@ -62,6 +62,7 @@ struct Fuzzed {
         FUZZ_REQUIRE(open.empty());
         break;
       case TransportEventKind::kReady:
+      case TransportEventKind::kHalfClosed:
       case TransportEventKind::kGoaway:
         break;
     }

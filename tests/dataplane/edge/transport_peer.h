@@ -115,6 +115,7 @@ class Peer {
   bool partial_begun = false;
   bool ready = false;
   bool goaway = false;
+  std::vector<std::int32_t> half_closed;
   bool broken_order = false;  // parts of messages came in an order that cannot be
   bool failed = false;
   TransportFault fault = TransportFault::kNone;
@@ -178,6 +179,9 @@ class Peer {
         partial_begun = false;
         break;
       }
+      case TransportEventKind::kHalfClosed:
+        half_closed.push_back(e.stream);
+        break;
       case TransportEventKind::kGoaway:
         goaway = true;
         break;

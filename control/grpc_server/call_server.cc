@@ -1,0 +1,135 @@
+#include "grpc_server/call_server.h"
+
+#include <unistd.h>
+
+#include <algorithm>
+#include <unordered_map>
+#include <utility>
+
+#include "edge_client/transport_socket.h"
+
+namespace slipway {
+namespace {
+
+constexpr int kInvalidArgument = 3;
+constexpr int kResourceExhausted = 8;
+
+}  // namespace
+
+class CallServer::Connection final : public TransportSocketUser {
+ public:
+  explicit Connection(CallServer& server) : server_(server) {}
+
+  std::unique_ptr<TransportSocket> socket;
+
+  void on_stream_open(std::int32_t stream) override { asked_.try_emplace(stream, false); }
+
+  void on_message(std::int32_t stream, std::span<const std::byte> message) override {
+    const auto at = asked_.find(stream);
+    if (at == asked_.end()) {
+      return;
+    }
+    if (std::exchange(at->second, true)) {
+      finish(stream, kInvalidArgument, "the call has more than one request");
+      return;
+    }
+    if (socket->pending_bytes() >= server_.limits_.queue_bytes) {
+      finish(stream, kResourceExhausted, "answers of other calls wait on this connection: read them first");
+      return;
+    }
+    const StreamHead* head = socket->head(stream);
+    const std::string method = head == nullptr ? std::string() : head->path.substr(server_.path_.size());
+    server_.service_.on_call(method, message, caller(head), Reply(self_, stream));
+  }
+
+  void on_half_closed(std::int32_t stream) override {
+    if (const auto at = asked_.find(stream); at != asked_.end() && !at->second) {
+      finish(stream, kInvalidArgument, "the call has no request");
+    }
+  }
+
+  void on_stream_closed(const StreamEnd& end) override { asked_.erase(end.stream); }
+  void on_closed(const TransportError&) override {
+    std::erase_if(server_.connections_, [this](const auto& one) { return one.get() == this; });  // ends this object
+  }
+
+  void answer(std::int32_t stream, std::string_view message) {
+    if (asked_.contains(stream)) {
+      const bool written = socket->write(stream, std::as_bytes(std::span(message))) <= WriteResult::kCopied;
+      finish(stream, written ? grpc_status::kOk : grpc_status::kInternal, written ? "" : "the answer cannot be sent");
+    }
+  }
+  void finish(std::int32_t stream, int status, std::string_view why) {
+    if (asked_.erase(stream) != 0) {
+      socket->finish_stream(stream, status, why);
+    }
+  }
+
+ private:
+  [[nodiscard]] Caller caller(const StreamHead* head) const {
+    if (head != nullptr && !head->subject.empty()) {
+      return {.subject = head->subject};
+    }
+    auto uri = socket->tls_info().peer_uri;
+    return {.subject = uri.starts_with("spiffe://") ? std::move(uri) : std::string()};
+  }
+
+  CallServer& server_;
+  std::unordered_map<std::int32_t, bool> asked_;   // streams that wait; true: for the answer
+  std::shared_ptr<Connection*> self_ = std::make_shared<Connection*>(this);
+};
+
+CallServer::Reply::~Reply() { fail(grpc_status::kInternal, "the call was given up"); }
+
+void CallServer::Reply::answer(std::string_view message) {
+  if (const auto connection = std::exchange(connection_, {}).lock(); connection != nullptr) {
+    (*connection)->answer(stream_, message);
+  }
+}
+
+void CallServer::Reply::fail(int grpc_status, std::string_view why) {
+  if (const auto connection = std::exchange(connection_, {}).lock(); connection != nullptr) {
+    (*connection)->finish(stream_, grpc_status, why);
+  }
+}
+
+CallServer::CallServer(Loop& loop, Service& service, std::string path, const CallLimits& limits)
+    : loop_(loop), service_(service), path_(std::move(path)), limits_(limits), memory_(limits.memory_bytes) {}
+CallServer::~CallServer() = default;
+
+std::shared_ptr<const TransportConfig> CallServer::config(const TransportConfig& listener) const {
+  auto config = std::make_shared<TransportConfig>(listener);
+  config->role = TransportRole::kServer;
+  config->protocol = TransportProtocol::kGrpc;
+  config->path = path_;
+  config->calls = true;
+  config->max_message_bytes = limits_.message_bytes;
+  config->max_streams = limits_.calls;
+  config->stream_window_bytes = limits_.window_bytes;
+  config->connection_window_bytes = limits_.window_bytes;
+  config->handshake_timeout_ms = limits_.handshake_ms;
+  return config;
+}
+
+bool CallServer::add(int fd, std::shared_ptr<const TransportConfig> config) {
+  if (connections_.size() >= limits_.connections) {
+    ::close(fd);
+    return false;
+  }
+  auto connection = std::make_unique<Connection>(*this);
+  connection->socket = TransportSocket::create(loop_, fd, std::move(config), memory_, *connection);
+  if (connection->socket == nullptr) {
+    return false;
+  }
+  connections_.push_back(std::move(connection));
+  return true;
+}
+
+void CallServer::drain() {
+  for (auto& connection : connections_) {
+    connection->socket->drain();
+    connection->socket->close();
+  }
+}
+
+}  // namespace slipway
