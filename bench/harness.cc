@@ -50,7 +50,7 @@ Block run_block(const Arm& arm, std::uint64_t ns) {
 nlohmann::ordered_json to_json(const Comparison& c) {
   return {{"name", c.name},       {"ratio", c.ratio},     {"low", c.low},
           {"high", c.high},       {"pairs", c.pairs},     {"dropped", c.dropped},
-          {"ours_ns", c.ours_ns}, {"reference_ns", c.reference_ns}};
+          {"ours_ns", c.ours_ns}, {"reference_ns", c.reference_ns}, {"limit", c.limit}};
 }
 
 }  // namespace
@@ -144,6 +144,7 @@ Comparison summarize(std::string name, std::vector<double> ratios, std::uint32_t
 
 int print_report(const Report& report, const Options& options) {
   const Comparison* worst = nullptr;
+  const auto is_worse = [&](const Comparison& a, const Comparison& b) { return report.less ? a.ratio / a.limit > b.ratio / b.limit : a.ratio < b.ratio; };
   bool unmeasured = false;
   fmt::print("{:<36} {:>7} {:>7} {:>7} {:>6} {:>8} {:>10} {:>10}\n", report.bench, "ratio", "low", "high", "pairs", "dropped",
              "ours ns", "ref ns");
@@ -154,7 +155,7 @@ int print_report(const Report& report, const Options& options) {
         report.decisive.empty() || std::find(report.decisive.begin(), report.decisive.end(), c.name) != report.decisive.end();
     if (decides) {
       unmeasured |= c.pairs == 0;
-      worst = worst == nullptr || c.ratio < worst->ratio ? &c : worst;
+      worst = worst == nullptr || is_worse(c, *worst) ? &c : worst;
     }
   }
   for (const auto& [name, value] : report.figures) {
@@ -164,13 +165,15 @@ int print_report(const Report& report, const Options& options) {
     fmt::print("{}: not measured: the machine was too busy; stop other work, or see --busy\n", report.bench);
     return 3;
   }
+  const double scale = report.less ? report.bar / worst->limit : 1;
+  const double ratio = worst->ratio * scale;
   if (report.bar > 0) {
-    fmt::print("{}: {:.2f} ({}), bar {:.2f}: {}\n", report.bench, worst->ratio, worst->name, report.bar,
-               worst->ratio >= report.bar ? "reached" : "missed");
+    fmt::print("{}: {:.2f} ({}), bar {:.2f}: {}\n", report.bench, ratio, worst->name, report.bar,
+               (report.less ? ratio <= report.bar : ratio >= report.bar) ? "reached" : "missed");
   }
   if (options.json) {
-    nlohmann::ordered_json json = {{"bench", report.bench}, {"ratio", worst->ratio}, {"low", worst->low},
-                                   {"high", worst->high},   {"pairs", worst->pairs}, {"dropped", worst->dropped},
+    nlohmann::ordered_json json = {{"bench", report.bench}, {"ratio", ratio}, {"low", worst->low * scale},
+                                   {"high", worst->high * scale},   {"pairs", worst->pairs}, {"dropped", worst->dropped},
                                    {"decided_by", worst->name}, {"bar", report.bar}, {"busy", options.busy}};
     for (const auto& c : report.comparisons) {
       json["comparisons"].push_back(to_json(c));

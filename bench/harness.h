@@ -49,6 +49,7 @@ struct Comparison {
   std::uint32_t dropped = 0; // thread CPU below 0.95 of wall time in one of the two blocks (with --busy: kept all the same)
   double ours_ns = 0;        // median of nanoseconds an operation, for orientation only
   double reference_ns = 0;
+  double limit = 0;          // of the ratio, where less is better (Report::less)
 };
 
 // One warm-up block each, then pairs in turn (the order within a pair changes from pair to pair) until enough are
@@ -63,6 +64,9 @@ struct Report {
   std::vector<Comparison> comparisons;
   std::vector<std::string> decisive;  // names of comparisons; the smallest of them is the benchmark's ratio; empty: all
   double bar = 0;                     // what the decisive ratio should reach; 0: none
+  // The other way round: ratios are cost(ours) / cost(reference), each with a limit of its own. The benchmark's ratio is that which
+  // is the largest part of its limit, scaled so that `bar` is the limit.
+  bool less = false;
   std::vector<std::pair<std::string, double>> figures;  // further numbers worth keeping
 };
 

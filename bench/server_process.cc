@@ -14,6 +14,7 @@
 #include <cstdio>
 #include <cstdlib>
 #include <fstream>
+#include <utility>
 
 namespace slipway::bench {
 namespace {
@@ -103,7 +104,18 @@ ServerProcess::ServerProcess(const std::function<void()>& body) {
   running.push_back(pid_);
 }
 
+void ServerProcess::kill_at_once() {
+  if (pid_ > 0) {
+    std::erase(running, pid_);
+    kill(pid_, SIGKILL);
+    waitpid(std::exchange(pid_, -1), nullptr, 0);
+  }
+}
+
 ServerProcess::~ServerProcess() {
+  if (pid_ <= 0) {
+    return;
+  }
   std::erase(running, pid_);
   kill(pid_, SIGTERM);
   for (int i = 0; i < 300; ++i) {

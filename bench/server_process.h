@@ -32,6 +32,8 @@ class ServerProcess {
 
   [[nodiscard]] std::uint64_t cpu_ns() const;  // of all its threads
   [[nodiscard]] std::uint64_t resident_bytes() const;
+  [[nodiscard]] pid_t pid() const { return pid_; }
+  void kill_at_once();  // SIGKILL, and gone when this returns
 
  private:
   pid_t pid_ = -1;

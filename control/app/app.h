@@ -43,7 +43,9 @@ enum class ConnectionId : std::uint32_t { kNone = 0 };
 
 struct AppCounters {
   std::uint64_t sent = 0;            // session messages given to a connection
+  std::uint64_t sent_bytes = 0;      //   as native frames
   std::uint64_t received = 0;        // session messages understood
+  std::uint64_t received_bytes = 0;
   std::uint64_t malformed = 0;       // publishes that are no session messages
   std::uint64_t unverified = 0;      // commands whose token or signatures did not verify
   std::uint64_t not_connected = 0;   // messages that had no connection; sessions repeat them
@@ -147,6 +149,7 @@ class App {
   void on_port_writable(ConnectionId id);
   Attached* way_to(const SessionMessage& message);
   void remember_way(const Name& source, ConnectionId id);
+  void count_sent(std::size_t body_bytes);
   void transmit(Attached& attached, const SessionMessage& message, FrameHeader header, std::string body);
 
   // Messages (app_messages.cc).

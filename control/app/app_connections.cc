@@ -250,8 +250,12 @@ void App::on_port_writable(ConnectionId id) {
   while (!attached->waiting.empty()) {
     Waiting& next = attached->waiting.front();
     const std::span body(reinterpret_cast<const std::byte*>(next.body.data()), next.body.size());
-    if (attached->port->send(next.header, body) == SendStatus::kFull) {
+    const SendStatus status = attached->port->send(next.header, body);
+    if (status == SendStatus::kFull) {
       return;
+    }
+    if (status == SendStatus::kQueued) {
+      count_sent(body.size());
     }
     attached->waiting_bytes -= next.body.size();
     attached->waiting.pop_front();
@@ -294,6 +298,11 @@ void App::remember_way(const Name& source, ConnectionId id) {
   ways_[source] = id;
 }
 
+void App::count_sent(std::size_t body_bytes) {
+  ++counters_.sent;
+  counters_.sent_bytes += kFrameHeaderBytes + body_bytes;
+}
+
 void App::transmit(Attached& attached, const SessionMessage& message, FrameHeader header, std::string body) {
   const auto wait = [&] {
     // Data that is repeated anyway may be lost here; commands are few.
@@ -310,7 +319,7 @@ void App::transmit(Attached& attached, const SessionMessage& message, FrameHeade
     return;
   }
   switch (attached.port->send(header, {reinterpret_cast<const std::byte*>(body.data()), body.size()})) {
-    case SendStatus::kQueued: ++counters_.sent; break;
+    case SendStatus::kQueued: count_sent(body.size()); break;
     case SendStatus::kFull: wait(); break;
     case SendStatus::kDown: ++counters_.not_connected; break;
     case SendStatus::kTooBig: ++counters_.too_big; break;

@@ -19,6 +19,7 @@ void App::on_frame(ConnectionId id, std::span<const std::byte> frame) {
     return;
   }
   ++counters_.received;
+  counters_.received_bytes += frame.size();
   SessionMessage& message = wire->message;
   if (is_command(message.type)) {
     message.authentic = verify_command(*wire, identity_.verifier(), binding_, unix_now_s()).has_value();
