@@ -21,6 +21,8 @@ def test_every_step_does_what_it_should():
     assert "spread over all instances: [4, 4, 4]" in done.stdout
     assert "The books balance" in done.stdout
     assert "nobody received 1 of them: no_route" in done.stdout
+    assert "5 answers with MLS" in done.stdout and "8 answers; the workers did [4, 4]" in done.stdout
+    assert "3 messages, 9 answers with MLS" in done.stdout or "3 messages, 6 answers with MLS" in done.stdout  # with upstream's application or without
     if os.geteuid() == 0 and "no DPDK port in this run" not in done.stdout:
         assert "from namespace" in done.stdout
 

@@ -7,7 +7,9 @@ The node runs the embedded default: one socket worker, native TCP and UDP on loo
 needed. Run as root where network namespaces are to be had, it also gets a poll worker with a DPDK port (af_packet
 on a veth pair), with an ordinary UDP client in a namespace at the other end of the wire.
 
-Clients are separate processes (slipwayctl sub and pub). Exit code 0 only if every step did what it should.
+Clients are separate processes: slipwayctl sub and pub, then applications with sessions (slipwayctl session), encrypted from end to end
+by MLS, and beside them an unmodified Python application of upstream's, where its bindings can be installed within half a minute.
+Exit code 0 only if every step did what it should.
 SLIPWAY_BUILD=FOLDER uses that build instead of making the release build in build/.
 """
 import argparse
@@ -21,12 +23,16 @@ import sys
 import tempfile
 import threading
 import time
+import venv
 from pathlib import Path
 
 TOP = Path(__file__).resolve().parent.parent.parent
 PATIENCE = 60  # seconds; only ever waited for in full when something is wrong
 SERVICE = "demo/shop/orders"
 CHANNEL = "demo/shop/news/0x1"
+SECRET = "the secret of this demonstration's applications"
+UPSTREAM = "slim-bindings==3.3.8"
+INSTALL_SECONDS = 30
 failures = []
 
 
@@ -117,6 +123,7 @@ class Node:
         self.build, self.folder, self.wire = build, folder, wire
         self.ctl = str(build / "tools/slipwayctl")
         self.port = self.free_port()
+        self.edge_port = self.any_port()
         self.api = f"unix://{folder}/control.sock"
         self.log = folder / "slipwayd.log"
         self.config = folder / "slipwayd.yaml"
@@ -136,6 +143,12 @@ class Node:
                     continue
         return 46367
 
+    @staticmethod
+    def any_port():
+        with socket.socket() as tcp:
+            tcp.bind(("127.0.0.1", 0))
+            return tcp.getsockname()[1]
+
     def start(self):
         text = ["# The embedded default, with sockets in a folder of its own.", "slipway:", "  node_id: demo", "  workers:",
                 "    - {name: sockets, kind: socket}"]
@@ -146,6 +159,9 @@ class Node:
         if self.wire:
             text += ["  ports:", "    - name: wire", f"      device: net_af_packet0,iface={self.wire.ours}",
                      f"      addresses: [{Wire.NODE_IP}/24]"]
+        # Upstream's own section: a listener for its applications.
+        text += ["services:", "  slim/0:", "    dataplane:", "      servers:", f"        - endpoint: 127.0.0.1:{self.edge_port}",
+                 "          tls: {insecure: true}"]
         self.config.write_text("\n".join(text) + "\n")
         with open(self.log, "w") as log:
             self.process = subprocess.Popen([str(self.build / "tools/slipwayd"), "--config", str(self.config)],
@@ -172,6 +188,14 @@ class Node:
         if self.wire:
             ways["DPDK"] = (f"udp://{Wire.NODE_IP}:46367", ["ip", "netns", "exec", self.wire.namespace])
         return ways
+
+    @property
+    def tcp(self):
+        return f"tcp://127.0.0.1:{self.port}"
+
+    @property
+    def edge(self):
+        return f"http://127.0.0.1:{self.edge_port}"
 
     def publish(self, way, *words):
         address, before = self.addresses()[way]
@@ -275,6 +299,140 @@ def nobody(node):
     check(sent.returncode == 8 and "no_route" in sent.stdout, "the sender was told (exit code 8)")
 
 
+class Application:
+    """A process with sessions."""
+
+    def __init__(self, command, address):
+        environment = dict(os.environ, SLIPWAY_SECRET=SECRET, SLIPWAY_NODE=address)
+        self.process = subprocess.Popen([str(word) for word in command], env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                                        stderr=subprocess.PIPE, text=True)
+        self.lines = []
+        self.thread = threading.Thread(target=lambda: self.lines.extend(iter(self.process.stdout.readline, "")), daemon=True)
+        self.thread.start()
+
+    def ready(self):
+        return wait_for(lambda: any("ready" in line for line in self.lines) or self.process.poll() is not None, 20) and self.process.poll() is None
+
+    def end(self):
+        """The lines of JSON that it said, when it has ended."""
+        try:
+            self.process.wait(30)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+        self.thread.join()
+        return [json.loads(line) for line in self.lines if line.startswith("{")]
+
+    def trouble(self):
+        return self.process.stderr.read().strip()
+
+
+def application(node, address, *words):
+    return Application([node.ctl, "--json", "--timeout", "20", "session", *words], address)
+
+
+def listeners(node, *names, answer="heard: "):
+    """Applications that answer, over TCP and Unix in turn; only when all are ready."""
+    started = [application(node, [node.tcp, f"unix://{node.folder}/native.sock"][i % 2], "listen", name, "--answer", answer, "--once")
+               for i, name in enumerate(names)]
+    for name, one in zip(names, started):
+        if not one.ready():
+            check(False, f"{name} is ready: {one.trouble()}")
+    return started
+
+
+def said(lines):
+    return [line["payload"] for line in lines if "payload" in line]
+
+
+def session_result(client, members, expected):
+    """Prints what came back; whether it is what should."""
+    lines = client.end()
+    members_lines = [member.end() for member in members]
+    result = lines[-1] if lines and "sent" in lines[-1] else {}
+    if not result:
+        say("   " + client.trouble())
+    for source in sorted({line["source"] for line in lines if "payload" in line}):
+        of = [line["payload"] for line in lines if line.get("source") == source]
+        say(f"   {'/'.join(source.split('/')[:3])} answered {len(of)} times: {of[0]!r}")
+    encrypted = all(line["mls"] for one in members_lines for line in one if "opened" in line)
+    good = result.get("answers") == expected and result.get("undelivered") == []
+    return good, encrypted, result
+
+
+def sessions_unicast(node):
+    step("A unicast session: discovery, invitation, keys, then 5 messages that only the two can read, each acknowledged and answered")
+    members = listeners(node, "demo/shop/bob")
+    good, encrypted, result = session_result(application(node, node.tcp, "send", "demo/shop/bob", "an order", "--from", "demo/shop/alice", "-n", "5",
+                                                         "--answers", "1"), members, 5)
+    check(good and encrypted, f"5 answers with MLS; set up in {result.get('setup_ms', 0):.0f} ms, round trip {result.get('round_trip_p50_ms', 0):.1f} ms")
+
+
+def sessions_multicast(node, python):
+    names = ["demo/shop/bob", "demo/shop/carol"]
+    step("A channel: alice invites bob and carol" + (", and dave, who is an unmodified Python application of upstream's" if python else ""))
+    members = listeners(node, *names)
+    dave = None
+    if python:
+        dave = Application([python, TOP / "tools/dev/upstream_member.py", "demo/shop/dave", node.edge], node.tcp)
+        if check(dave.ready(), "dave is connected over gRPC, as upstream's applications are"):
+            names.append("demo/shop/dave")
+        else:
+            say("          " + dave.trouble())
+    good, encrypted, result = session_result(application(node, node.tcp, "invite", "demo/shop/room", *names, "--from", "demo/shop/alice", "--payload", "the news",
+                                                         "-n", "3", "--answers", str(len(names))), members, 3 * len(names))
+    check(good and encrypted, f"3 messages, {result.get('answers')} answers with MLS; {len(names)} members invited in {result.get('setup_ms', 0):.0f} ms")
+    if dave:
+        dave.end()
+        heard = [line.strip() for line in dave.lines if line.startswith("heard")]
+        check(heard == ["heard the news"] * 3, f"dave read them too: {heard}")
+
+
+def sessions_anycast(node):
+    step("Anycast with acknowledgements: 8 jobs for any one of two workers (the nodes balance, so MLS cannot be)")
+    workers = listeners(node, *["demo/shop/worker"] * 2, answer="done: ")
+    client = application(node, node.tcp, "send", "demo/shop/worker", "a job", "--anycast", "--from", "demo/shop/alice", "-n", "8", "--answers", "1")
+    lines = client.end()
+    for worker in workers:
+        worker.process.send_signal(signal.SIGTERM)
+    spread = [len(said(worker.end())) for worker in workers]
+    good = bool(lines) and lines[-1].get("answers") == 8
+    check(good and sum(spread) == 8 and min(spread) > 0, f"8 answers; the workers did {spread}")
+
+
+class Bindings(threading.Thread):
+    """Installs upstream's Python bindings beside the demonstration. `python` and `why_not` when it has ended."""
+
+    def __init__(self, build):
+        super().__init__(daemon=True)
+        self.folder = build.resolve() / "interop" / UPSTREAM.replace("==", "-")
+        self.python, self.why_not = None, "that took too long"
+        self.start()
+
+    def run(self):
+        given = os.environ.get("SLIPWAY_SLIM_BINDINGS")
+        if given or (self.folder / "installed").exists():
+            self.python = given or self.folder / "bin/python"
+            return
+        try:
+            venv.create(self.folder, with_pip=True, clear=True)
+            done = run(self.folder / "bin/pip", "install", "--quiet", "--disable-pip-version-check", UPSTREAM, timeout=INSTALL_SECONDS)
+        except (OSError, subprocess.SubprocessError) as fault:
+            self.why_not = str(fault).splitlines()[0]
+            return
+        if done.returncode == 0:
+            (self.folder / "installed").touch()
+            self.python = self.folder / "bin/python"
+        else:
+            self.why_not = (done.stderr.strip().splitlines() or ["pip failed"])[-1]
+
+    def wait(self):
+        self.join(INSTALL_SECONDS)
+        if self.python is None:
+            say(f"\n(no application of upstream's in this run: {self.why_not})")
+        return self.python
+
+
 def what_the_node_says(node):
     step("What the node says of it")
     check(node.show("status") == 0, "status")
@@ -296,7 +454,9 @@ def demonstrate(node, stay):
     check(True, f"slipwayd is ready after {status['ready_ms']} ms (process {status['pid']})")
     for way, (address, before) in node.addresses().items():
         say(f"          {way:5} {address}{'  from namespace ' + node.wire.namespace if before else ''}")
+    say(f"          gRPC  {node.edge}  for upstream's applications")
     members = []
+    bindings = Bindings(node.build)
     try:
         members = everyone_connects(node)
         if not failures:
@@ -304,6 +464,9 @@ def demonstrate(node, stay):
             unicast(node, members)
             channel(node, members)
             nobody(node)
+            sessions_unicast(node)
+            sessions_anycast(node)
+            sessions_multicast(node, bindings.wait())
         what_the_node_says(node)
     finally:
         for m in members:
