@@ -1,6 +1,7 @@
 // OpenMetrics text (openmetrics.io, 1.0): the same registry of counters that JSON shows.
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <iterator>
 
 #include "api/api.h"
@@ -25,14 +26,14 @@ std::string escaped(std::string_view text) {
 
 class Page {
  public:
-  void family(std::string_view name, bool gauge, std::string_view help) {
-    fmt::format_to(std::back_inserter(out_), "# TYPE slipway_{} {}\n# HELP slipway_{} {}\n", name, gauge ? "gauge" : "counter", name, help);
+  void family(std::string_view name, bool gauge, std::string_view help, std::string_view prefix = "slipway") {
+    name_ = fmt::format("{}_{}", prefix, name);
+    fmt::format_to(std::back_inserter(out_), "# TYPE {} {}\n# HELP {} {}\n", name_, gauge ? "gauge" : "counter", name_, help);
     suffix_ = gauge ? "" : "_total";
-    name_ = name;
   }
   template <class T>
   void value(std::string_view labels, T value) {
-    fmt::format_to(std::back_inserter(out_), "slipway_{}{}{}{}{} {}\n", name_, suffix_, labels.empty() ? "" : "{", labels, labels.empty() ? "" : "}", value);
+    fmt::format_to(std::back_inserter(out_), "{}{}{}{}{} {}\n", name_, suffix_, labels.empty() ? "" : "{", labels, labels.empty() ? "" : "}", value);
   }
   std::string end() { return std::move(out_) + "# EOF\n"; }
 
@@ -74,6 +75,20 @@ void ports_page(Page& page, const std::vector<PortRow>& ports) {
   }
 }
 
+// Under the names that dashboards made for upstream's node ask for (upstream-control 15), also where its labels are odd.
+void upstream_page(Page& page, const StatusRow& status, const ControlCounters& counters) {
+  page.family("num_active_connections", true, "links that are up", "slim");
+  page.value("", status.links_up);
+  page.family("num_messages_by_type", false, "messages taken, by type", "slim");
+  page.value("message_type=\"subscribe\"", counters.subscriptions);
+  page.value("message_type=\"unsubscribe\"", counters.unsubscriptions);
+  page.value("method=\"publish\"", status.frames_in - std::min(status.punted, status.frames_in));
+  page.family("num_processed_messages", false, "messages taken", "slim");
+  page.value("", status.frames_in);
+  page.family("num_message_process_errors", false, "messages and copies dropped", "slim");
+  page.value("", status.dropped);
+}
+
 }  // namespace
 
 std::string open_metrics(ApiBackend& backend) {
@@ -95,6 +110,7 @@ std::string open_metrics(ApiBackend& backend) {
     page.family(fmt::format("control_{}", text.name), false, text.text);
     page.value("", counters.*text.field);
   }
+  upstream_page(page, status, counters);
   workers_page(page, backend.workers());
   ports_page(page, backend.ports());
   return page.end();

@@ -11,22 +11,14 @@ constexpr std::uint64_t kResendMs = 500;
 constexpr std::uint32_t kMaxTries = 40;          // then the link itself is as good as dead
 constexpr std::size_t kMaxUnanswered = 65'536;   // of one peer; beyond, announcements are not sent again
 
-// Components out of the text that people see; without text when it is not known for sure.
-std::array<std::string, 3> components_of(const std::string& text, const Name& name) {
-  const auto first = text.find('/');
-  const auto second = first == std::string::npos ? first : text.find('/', first + 1);
-  if (second == std::string::npos) {
-    return {};
-  }
-  const auto third = text.find('/', second + 1);
-  std::array<std::string, 3> parts{text.substr(0, first), text.substr(first + 1, second - first - 1),
-                                   text.substr(second + 1, third == std::string::npos ? third : third - second - 1)};
-  for (std::size_t i = 0; i < 3; ++i) {
-    if (hash_component(parts[i]) != name.component[i]) {
-      return {};
+// Whoever subscribes may say what text he likes; what does not fit the name is not passed on.
+bool fits(const PeerSync::Words& text, const Name& name) {
+  for (std::size_t i = 0; i < text.size(); ++i) {
+    if (hash_component(text[i]) != name.component[i]) {
+      return false;
     }
   }
-  return parts;
+  return true;
 }
 
 std::uint8_t bit(LinkClass c) { return static_cast<std::uint8_t>(1u << static_cast<unsigned>(c)); }
@@ -47,50 +39,63 @@ std::uint64_t PeerSync::new_id() {
   return next_id_ == 0 ? ++next_id_ : next_id_;  // 0 means that no acknowledgement is wanted
 }
 
-FrameBytes PeerSync::frame_of(bool add, const Name& name, std::uint64_t id, std::uint8_t hop_limit) const {
+FrameBytes PeerSync::frame_of(const Announcement& what) {
   FrameHeader header;
-  header.kind = add ? FrameKind::kSubscribe : FrameKind::kUnsubscribe;
-  header.hop_limit = hop_limit;
-  header.destination = name;
-  header.source = name;
+  header.kind = what.add ? FrameKind::kSubscribe : FrameKind::kUnsubscribe;
+  header.hop_limit = what.hop_limit;
+  header.destination = what.name;
+  header.source = what.name;
   SubscribeBody body;
-  body.destination_text = components_of(database_.text_of(name), name);
-  body.source_text = body.destination_text;
-  body.subscription_id = id;
+  if (fits(what.text, what.name)) {
+    body.destination_text = what.text;
+    body.source_text = what.text;
+  }
+  body.subscription_id = what.id;
   body.version = kProtocolVersion;
   return encode_subscribe(header, body);
 }
 
-void PeerSync::tell(LinkIndex link, Peer& peer, bool add, const Name& name, std::uint64_t id, std::uint8_t hop_limit) {
+void PeerSync::tell(LinkIndex link, Peer& peer, const Announcement& what) {
   const NodeLink* l = links_.find(link, peer.generation);
   if (l == nullptr || l->record.state != LinkState::kUp) {
     return;
   }
-  auto frame = frame_of(add, name, id, hop_limit);
+  auto frame = frame_of(what);
   send_(l->record, frame);
-  if (peer.datagram && (peer.unanswered.size() < kMaxUnanswered || peer.unanswered.contains(id))) {
-    peer.unanswered.insert_or_assign(id, Unanswered{std::move(frame), now_ms_, 1});
+  if (peer.datagram && (peer.unanswered.size() < kMaxUnanswered || peer.unanswered.contains(what.id))) {
+    peer.unanswered.insert_or_assign(what.id, Unanswered{std::move(frame), now_ms_, 1});
   }
 }
 
-void PeerSync::tell_all(LinkIndex but, bool add, const Name& name, std::uint64_t id, std::uint8_t hop_limit) {
+// A peer whose full synchronisation has not come to the name yet hears of it then, or never, if it is gone by then.
+void PeerSync::tell_local(const Announcement& what) {
   for (auto& [link, peer] : peers_) {
-    if (link != but) {
-      tell(link, peer, add, name, id, hop_limit);
+    const bool later = peer.syncing_local && (!peer.local_started || !NameOrder{}(what.name, peer.local_next));
+    if (!later) {
+      tell(link, peer, what);
+    }
+  }
+}
+
+void PeerSync::tell_relayed(LinkIndex but, const Announcement& what) {
+  for (auto& [link, peer] : peers_) {
+    const bool later = peer.syncing_relayed && (!peer.relay_started || !(RelayKey{what.name, what.id} < peer.relay_next));
+    if (link != but && !later) {
+      tell(link, peer, what);
     }
   }
 }
 
 // --- our own names ------------------------------------------------------------------------------------------
 
-void PeerSync::set_classes(const Name& name, std::uint8_t classes) {
+void PeerSync::set_classes(const Name& name, std::uint8_t classes, const Words& text) {
   const auto at = local_.find(name);
   if (at == local_.end()) {
     if (classes != 0) {
       const auto id = new_id();
       local_.emplace(name, Local{id, classes});
       ++counters_.names_announced;
-      tell_all(kNoLink, true, name, id, own_hops());
+      tell_local({true, name, id, own_hops(), text});
     }
     return;
   }
@@ -100,7 +105,7 @@ void PeerSync::set_classes(const Name& name, std::uint8_t classes) {
   }
   const auto id = at->second.id;
   ++counters_.names_withdrawn;
-  tell_all(kNoLink, false, name, id, own_hops());
+  tell_local({false, name, id, own_hops(), text});
   local_.erase(at);
 }
 
@@ -111,7 +116,8 @@ void PeerSync::on_transition(const Transition& transition) {
   const auto at = local_.find(transition.name);
   const std::uint8_t before = at == local_.end() ? 0 : at->second.classes;
   const std::uint8_t its = bit(transition.link_class);
-  set_classes(transition.name, static_cast<std::uint8_t>(transition.reachable ? before | its : before & ~its));
+  set_classes(transition.name, static_cast<std::uint8_t>(transition.reachable ? before | its : before & ~its),
+              transition.reachable ? database_.text_parts(transition.name) : transition.text);
 }
 
 // Learns the names that were there before the first peer, a page at a time.
@@ -124,7 +130,7 @@ bool PeerSync::build() {
         classes |= bit(c);
       }
     }
-    set_classes(row.name, classes);
+    set_classes(row.name, classes, database_.text_parts(row.name));
   }
   build_page_ = page.next;
   built_ = page.next == 0;
@@ -149,7 +155,7 @@ void PeerSync::link_lost(LinkIndex lost) {
     if (at->second.from == lost) {
       if (at->second.hop_limit >= 2) {
         ++counters_.names_relayed;
-        tell_all(lost, false, at->first.name, at->first.id, at->second.hop_limit);
+        tell_relayed(lost, {false, at->first.name, at->first.id, at->second.hop_limit, database_.text_parts(at->first.name)});
       }
       at = relayed_.erase(at);
     } else {
@@ -176,11 +182,11 @@ void PeerSync::announced(LinkIndex from, const Name& name, std::uint64_t id, std
   relayed_.insert_or_assign(RelayKey{name, id}, Relay{from, hop_limit});
   if (hop_limit >= 2) {
     ++counters_.names_relayed;
-    tell_all(from, true, name, id, hop_limit);
+    tell_relayed(from, {true, name, id, hop_limit, database_.text_parts(name)});
   }
 }
 
-void PeerSync::withdrawn(LinkIndex from, const Name& name, std::uint64_t id) {
+void PeerSync::withdrawn(LinkIndex from, const Name& name, std::uint64_t id, const Words& text) {
   const auto at = relayed_.find({name, id});
   if (at == relayed_.end() || at->second.from != from) {
     return;
@@ -189,7 +195,7 @@ void PeerSync::withdrawn(LinkIndex from, const Name& name, std::uint64_t id) {
   relayed_.erase(at);
   if (hop_limit >= 2) {
     ++counters_.names_relayed;
-    tell_all(from, false, name, id, hop_limit);
+    tell_relayed(from, {false, name, id, hop_limit, text});
   }
 }
 
@@ -212,7 +218,7 @@ bool PeerSync::sync_slice(LinkIndex link, Peer& peer) {
     auto at = peer.local_started ? local_.lower_bound(peer.local_next) : local_.begin();
     peer.local_started = true;
     for (; at != local_.end() && budget != 0; ++at, --budget) {
-      tell(link, peer, true, at->first, at->second.id, own_hops());
+      tell(link, peer, {true, at->first, at->second.id, own_hops(), database_.text_parts(at->first)});
     }
     if (at != local_.end()) {
       peer.local_next = at->first;
@@ -225,7 +231,7 @@ bool PeerSync::sync_slice(LinkIndex link, Peer& peer) {
     peer.relay_started = true;
     for (; at != relayed_.end() && budget != 0; ++at, --budget) {
       if (at->second.from != link && at->second.hop_limit >= 2) {
-        tell(link, peer, true, at->first.name, at->first.id, at->second.hop_limit);
+        tell(link, peer, {true, at->first.name, at->first.id, at->second.hop_limit, database_.text_parts(at->first.name)});
       }
     }
     peer.syncing_relayed = at != relayed_.end();

@@ -9,11 +9,13 @@
 //
 // Costs nothing until the first peer is up. State machine; control thread.
 
+#include <array>
 #include <cstdint>
 #include <functional>
 #include <map>
 #include <set>
 #include <span>
+#include <string>
 #include <unordered_map>
 #include <vector>
 
@@ -26,6 +28,7 @@ namespace slipway {
 
 class PeerSync {
  public:
+  using Words = std::array<std::string, 3>;
   using Send = std::function<void(const LinkRecord&, std::span<const std::byte>)>;
   PeerSync(SubscriptionDatabase& database, LinkTable& links, ControlCounters& counters, Send send, std::uint64_t seed);
   // Each peer is linked with each: what one announces is not passed on. Before the first link is up.
@@ -39,7 +42,8 @@ class PeerSync {
   [[nodiscard]] bool fresh(const Name& name, std::uint64_t id) const;
   // It was taken; passed on when enough hops are left.
   void announced(LinkIndex from, const Name& name, std::uint64_t id, std::uint8_t hop_limit);
-  void withdrawn(LinkIndex from, const Name& name, std::uint64_t id);
+  // text: of the name, which the database may not know any more.
+  void withdrawn(LinkIndex from, const Name& name, std::uint64_t id, const Words& text);
   // Whether a message of a peer with so many hops left began with that peer, which is then done with the name.
   [[nodiscard]] bool first_hand(std::uint8_t hop_limit) const;
   void acknowledged(LinkIndex from, const SubscriptionAckBody& ack);
@@ -89,12 +93,20 @@ class PeerSync {
 
   bool build();
   [[nodiscard]] std::uint8_t own_hops() const;
-  void set_classes(const Name& name, std::uint8_t classes);
+  void set_classes(const Name& name, std::uint8_t classes, const Words& text);
   std::uint64_t new_id();
-  void tell(LinkIndex link, Peer& peer, bool add, const Name& name, std::uint64_t id, std::uint8_t hop_limit);
-  void tell_all(LinkIndex but, bool add, const Name& name, std::uint64_t id, std::uint8_t hop_limit);
+  struct Announcement {
+    bool add;
+    const Name& name;
+    std::uint64_t id;
+    std::uint8_t hop_limit;
+    const Words& text;
+  };
+  void tell(LinkIndex link, Peer& peer, const Announcement& what);
+  void tell_local(const Announcement& what);
+  void tell_relayed(LinkIndex but, const Announcement& what);
   bool sync_slice(LinkIndex link, Peer& peer);
-  FrameBytes frame_of(bool add, const Name& name, std::uint64_t id, std::uint8_t hop_limit) const;
+  static FrameBytes frame_of(const Announcement& what);
 
   SubscriptionDatabase& database_;
   LinkTable& links_;

@@ -79,7 +79,7 @@ void Subscriptions::propagate(const NodeLink& link, const FrameHeader& header, c
     if (change.kind == Change::Kind::kAdded) {
       peers_.announced(link.record.index, header.destination, body.subscription_id, header.hop_limit);
     } else if (change.kind == Change::Kind::kRemoved) {
-      peers_.withdrawn(link.record.index, header.destination, change.subscription_id);
+      peers_.withdrawn(link.record.index, header.destination, change.subscription_id, change.text);
     }
   } else if (change.transition) {
     peers_.on_transition(*change.transition);
@@ -149,7 +149,7 @@ void Subscriptions::not_applied(std::uint64_t ticket, const std::string& worker)
     }
     if (const NodeLink* link = links_.find(at->link, at->generation);
         link != nullptr && link->record.link_class == LinkClass::kPeer && at->change.kind == Change::Kind::kAdded) {
-      peers_.withdrawn(at->link, at->change.name, at->subscription_id);
+      peers_.withdrawn(at->link, at->change.name, at->subscription_id, database_.text_parts(at->change.name));
     }
     answer(at->link, at->generation, at->subscription_id, false,
            fmt::format("worker {} did not apply the change in time; it was taken back", worker));

@@ -265,6 +265,7 @@ void read_slipway(YamlSection slipway, NodeSettings& out) {
   out.anycast_least_loaded = slipway.choice("anycast_choice", {"round_robin", "least_loaded"}, 0) == 1;
   out.overflow = slipway.choice("overflow", {"stall", "pause"}, 0) == 1 ? OverflowPolicy::kPause : OverflowPolicy::kStall;
   read_routes(slipway, out);
+  out.controller_commands = slipway.boolean("controller_commands", false);
   read_api(slipway.section("api"), out.api);
   out.keepalive_ms = static_cast<std::uint32_t>(slipway.number("keepalive_ms", 0, 600'000, out.keepalive_ms));
   auto stop = slipway.section("stop");
@@ -345,7 +346,7 @@ std::expected<NodeSettings, std::string> parse_config(std::string_view yaml, std
     reader.fail_line(fault.mark.is_null() ? 1 : fault.mark.line + 1, fmt::format("not YAML: {}", fault.msg));
   }
   if (!reader.ok()) {
-    return std::unexpected(reader.fault);
+    return std::unexpected(reader.text());
   }
   if (out.node_id.empty()) {
     out.node_id = random_node_id();

@@ -86,7 +86,7 @@ std::string json_of(const YAML::Node& node) {
 
 void read_jwt(YamlSection& auth, bool server, EdgeAuthSettings& out) {
   if (auth.has("policy")) {
-    auth.fail("policy", "policies in Rego or CEL are not served by this build: remove it, or let only those sign tokens who may connect");
+    auth.refuse("policy", "policies in Rego or CEL are not served by this build: remove it, or let only those sign tokens who may connect");
     return;
   }
   auto claims = auth.section("claims");
@@ -110,7 +110,7 @@ void read_jwt(YamlSection& auth, bool server, EdgeAuthSettings& out) {
     out.rules.subject_binding = kBindings[auth.choice("subject_binding", {"off", "warn", "enforce"}, 0)];
   }
   if (word_of(auth, "key", "type") == "autoresolve") {
-    auth.fail("key", "`type: autoresolve` is not served by this build: write `type: decoding` and give the keys as `format: jwks`");
+    auth.refuse("key", "`type: autoresolve` is not served by this build: write `type: decoding` and give the keys as `format: jwks`");
     return;
   }
   read_key(auth.section("key"), server, out.key);
@@ -129,7 +129,7 @@ void read_edge_auth(YamlSection& entry, bool server, EdgeAuthSettings& out) {
   }
   out.kind = type == "basic" ? Kind::kBasic : type == "jwt" ? Kind::kJwt : type == "static_jwt" && !server ? Kind::kStaticJwt : Kind::kNone;
   if (out.kind == Kind::kNone) {
-    entry.fail("auth", fmt::format("`type: {}` is not served by this build: write none, basic{}", type, server ? " or jwt" : ", jwt or static_jwt"));
+    entry.refuse("auth", fmt::format("`type: {}` is not served by this build: write none, basic{}", type, server ? " or jwt" : ", jwt or static_jwt"));
     return;
   }
   auto auth = entry.section("auth");

@@ -17,14 +17,14 @@ constexpr std::uint64_t kMaxDurationMs = 30ull * 24 * 3600 * 1000;
 void refuse_list(YamlSection& section, std::string_view key, std::string_view why) {
   const YAML::Node entries = section.raw(key);
   if (entries.IsDefined() && !entries.IsNull() && (entries.IsScalar() || entries.size() > 0)) {
-    section.fail(key, why);
+    section.refuse(key, why);
   }
 }
 
 // `type: file` or `pem`, as upstream's sources have it. `both`: a certificate and its key; else CA certificates.
 void read_source(YamlSection& tls, std::string_view name_of_it, bool both, TlsSource& certificate, TlsSource& key) {
   if (const auto type = word_of(tls, name_of_it, "type"); tls.has(name_of_it) && type != "none" && type != "file" && type != "pem") {
-    tls.fail(name_of_it, fmt::format("`type: {}` is not served by this build: write file, pem or none", type));
+    tls.refuse(name_of_it, fmt::format("`type: {}` is not served by this build: write file, pem or none", type));
     return;
   }
   auto section = tls.section(name_of_it);
@@ -239,7 +239,7 @@ void read_peers(YamlSection peers, NodeSettings& out) {
     return;
   }
   if (const auto type = word_of(peers, "discovery", "type"); type != "static") {
-    peers.fail("discovery", fmt::format("`type: {}` is not served by this build: write `type: static` and list the nodes in `peers`", type));
+    peers.refuse("discovery", fmt::format("`type: {}` is not served by this build: write `type: static` and list the nodes in `peers`", type));
     return;
   }
   auto discovery = peers.section("discovery");
@@ -296,7 +296,7 @@ void settle_peers(NodeSettings& out) {
 }
 
 std::expected<EdgeClientSettings, std::string> read_edge_client(const std::string& text) {
-  ConfigReader reader{.source = "configuration", .fault = {}, .ignored = {}};
+  ConfigReader reader{.source = "configuration", .fault = {}, .refused = {}, .ignored = {}};
   EdgeClientSettings client;
   try {
     const auto node = YAML::Load(text);
@@ -307,7 +307,7 @@ std::expected<EdgeClientSettings, std::string> read_edge_client(const std::strin
     return std::unexpected(fmt::format("the configuration cannot be read: {}", fault.what()));
   }
   if (!reader.ok()) {
-    return std::unexpected(reader.fault);
+    return std::unexpected(reader.text());
   }
   return client;
 }

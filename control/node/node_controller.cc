@@ -223,7 +223,17 @@ const NodeLink* NodeController::find(const std::string& link_id) const {
   return found;
 }
 
+std::expected<void, std::string> NodeController::allowed() const {
+  if (node_.settings_.controller_commands) {
+    return {};
+  }
+  return std::unexpected("commands are switched off at this node: write `slipway: {controller_commands: true}` into its configuration");
+}
+
 std::expected<void, std::string> NodeController::controller_connect(const ControllerConnection& connection) {
+  if (auto may = allowed(); !may) {
+    return may;
+  }
   const auto same = [&](const LinkTarget& t) {
     return t.state != LinkTarget::State::kRemoved && t.edge != nullptr && t.edge->link_id == connection.link_id;
   };
@@ -247,6 +257,9 @@ std::expected<void, std::string> NodeController::controller_connect(const Contro
 }
 
 std::expected<void, std::string> NodeController::controller_disconnect(const std::string& link_id) {
+  if (auto may = allowed(); !may) {
+    return may;
+  }
   std::erase(links_, link_id);
   for (auto& dialer : node_.dialers_) {
     const auto& target = node_.links_->targets()[dialer->target];
@@ -265,6 +278,9 @@ std::expected<void, std::string> NodeController::controller_disconnect(const std
 }
 
 std::expected<void, std::string> NodeController::controller_route(bool add, const TextName& name, const std::string& link_id) {
+  if (auto may = allowed(); !may) {
+    return may;
+  }
   const auto known = std::ranges::find_if(routes_, [&](const auto& r) { return r.held.name == name && r.held.link_id == link_id; });
   if (add && known != routes_.end() && find(link_id) != nullptr) {
     return {};

@@ -62,6 +62,7 @@ class NodeController final : private ControllerBackend {
   void accept(Listener& listener);
   void close(Listener& listener);
   [[nodiscard]] ControllerConnectionRow row_of(const NodeLink& link) const;
+  [[nodiscard]] std::expected<void, std::string> allowed() const;  // to change anything
   [[nodiscard]] const NodeLink* find(const std::string& link_id) const;
 
   Node& node_;

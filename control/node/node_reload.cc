@@ -249,6 +249,7 @@ void Node::apply_lists(const NodeSettings& next, ReloadRow& row) {
   number("slipway.limits.half_open_links", settings_.limits.half_open_links, next.limits.half_open_links);
   number("slipway.limits.api_connections", settings_.limits.api_connections, next.limits.api_connections);
   number("slipway.log_level", settings_.log_level, next.log_level);
+  number("slipway.controller_commands", settings_.controller_commands, next.controller_commands);
   settings_.listen = next.listen;
   settings_.connect = next.connect;
   settings_.edge_servers = next.edge_servers;

@@ -170,6 +170,7 @@ struct NodeSettings {
   std::vector<EdgeServerSettings> edge_servers;   // upstream's `dataplane.servers`
   std::vector<EdgeClientSettings> edge_clients;   // upstream's `dataplane.clients`
   std::vector<EdgeServerSettings> controller_servers;  // upstream's `controller.servers`
+  bool controller_commands = false;                    // whether they may change links and routes
   bool enforce_pqc = false;
   bool full_mesh = false;            // upstream's `peers`: each peer has a link to each other, so nothing is passed on between them
   std::vector<PortSettings> ports;

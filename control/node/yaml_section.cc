@@ -137,9 +137,23 @@ int yaml_line(const YAML::Node& node) {
 }
 
 void ConfigReader::fail_line(int line, std::string_view what) {
-  if (fault.empty()) {
+  if (fault.empty() && refused.empty()) {  // what follows may come of what was refused
     fault = fmt::format("{}:{}: {}", source, line, what);
   }
+}
+
+void ConfigReader::refuse_line(int line, std::string_view what) {
+  if (refused.size() < kMaxRefusedKeys) {
+    refused.push_back(fmt::format("{}:{}: {}", source, line, what));
+  }
+}
+
+std::string ConfigReader::text() const {
+  std::string out = fault;
+  for (const auto& line : refused) {
+    out += (out.empty() ? "" : "\n") + line;
+  }
+  return out;
 }
 
 void ConfigReader::fail(const YAML::Node& at, std::string_view what) { fail_line(yaml_line(at), what); }
@@ -168,7 +182,7 @@ void YamlSection::check_keys() {
     const auto key = entry.first.Scalar();
     const auto* known = find_key(path_, key);
     if (known == nullptr) {
-      reader_.fail(entry.first, unknown_key(path_, key));
+      reader_.refuse_line(yaml_line(entry.first), unknown_key(path_, key));
     } else if (!seen.insert(key).second) {
       reader_.fail(entry.first, fmt::format("`{}` is there twice", full(key)));
     } else if (known->type == "ignored") {
@@ -206,6 +220,10 @@ int YamlSection::line_of(std::string_view key) const {
 
 void YamlSection::fail(std::string_view key, std::string_view what) {
   reader_.fail_line(line_of(key), fmt::format("`{}`: {}", full(key), what));
+}
+
+void YamlSection::refuse(std::string_view key, std::string_view what) {
+  reader_.refuse_line(line_of(key), fmt::format("`{}`: {}", full(key), what));
 }
 
 // A value that is nothing but ${env:NAME} or ${file:PATH} is replaced by what it names.

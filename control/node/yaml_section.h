@@ -1,6 +1,7 @@
 #pragma once
 // One mapping of the configuration file, read by key. Keys are checked against config_keys.h; the first fault is kept
-// in the ConfigReader and everything read after it is a default, so that callers read straight on and look once.
+// in the ConfigReader and everything read after it is a default, so that callers read straight on and look once. Keys that
+// are unknown or not served stand for themselves: all of them are told at once.
 
 #include <yaml-cpp/yaml.h>
 
@@ -13,14 +14,19 @@
 
 namespace slipway {
 
+inline constexpr std::size_t kMaxRefusedKeys = 32;
+
 struct ConfigReader {
   std::string source;
   std::string fault;                  // empty: none so far
+  std::vector<std::string> refused;   // unknown or unsupported, at most kMaxRefusedKeys
   std::vector<std::string> ignored;
 
+  void refuse_line(int line, std::string_view what);
   void fail(const YAML::Node& at, std::string_view what);
   void fail_line(int line, std::string_view what);
-  [[nodiscard]] bool ok() const { return fault.empty(); }
+  [[nodiscard]] bool ok() const { return fault.empty() && refused.empty(); }
+  [[nodiscard]] std::string text() const;  // of everything that is wrong, one a line
 };
 
 int yaml_line(const YAML::Node& node);  // from 1
@@ -45,6 +51,7 @@ class YamlSection {
   void each(std::string_view key, const std::function<void(YamlSection)>& entry);          // a list of sections
   void each_text(std::string_view key, const std::function<void(std::string, const YAML::Node&)>& entry);
   void fail(std::string_view key, std::string_view what);
+  void refuse(std::string_view key, std::string_view what);  // what this build does not serve
   ConfigReader& reader() { return reader_; }
   YAML::Node raw(std::string_view key) const;
 

@@ -152,7 +152,7 @@ std::expected<Change, std::string> SubscriptionDatabase::add_record(const Subscr
   auto change = add_to_member(member, s, is_static);
   if (links_of_class(members_[member].entry, link.link_class) == 1) {
     change->transition = Transition{.name = s.name, .link_class = link.link_class, .reachable = true, .still_matched = true,
-                                    .subscription_id = s.subscription_id};
+                                    .subscription_id = s.subscription_id, .text = {}};
   }
   return change;
 }
@@ -371,8 +371,12 @@ std::optional<Transition> SubscriptionDatabase::remove_member(std::uint32_t memb
   const std::uint32_t prefix = entries_[m.entry].prefix;
   const LinkClass link_class = links_[m.link].link_class;
   Transition transition{.name = name_of_entry(m.entry), .link_class = link_class, .reachable = false, .still_matched = false,
-                        .subscription_id = m.subscription_id};
+                        .subscription_id = m.subscription_id, .text = {}};
   const bool last_of_class = links_of_class(m.entry, link_class) == 1;
+  if (last_of_class) {  // the text may go with the record
+    const NameText text = texts_.get(prefixes_[prefix].text);
+    std::ranges::copy(text, transition.text.begin());
+  }
   std::uint32_t gone = static_cast<std::uint32_t>(m.has_record) + static_cast<std::uint32_t>(m.is_static);
   if (m.has_more) {
     const auto more = more_records_.find(member);

@@ -45,6 +45,7 @@ struct Transition {
   bool reachable = false;
   bool still_matched = false;  // a publish to the name still finds somebody, of whatever class
   std::uint64_t subscription_id = 0;
+  std::array<std::string, 3> text;  // of the name, as far as it was known; where it is no longer reachable
 };
 
 // What a call changed, and all that undo() needs to take it back.

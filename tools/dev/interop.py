@@ -36,14 +36,15 @@ def build(*targets):
 PARTS = {
     "mls": (["tools/slipway-mls"], "tests/interop/mls"),
     "upstream": (["tools/slipwayd", "tools/slipwayctl"], "tests/interop/upstream"),
-    "reference": (["tools/slipwayd", "tools/slipwayctl"], "tests/interop/upstream/test_reference.py"),
+    "reference": (["tools/slipwayd", "tools/slipwayctl"], "tests/interop/upstream/test_reference.py", "tests/interop/upstream/test_nodes.py",
+                  "tests/interop/upstream/test_doctor.py"),
 }
 
 
 def interop(arguments):
-    targets, tests = PARTS[arguments.what]
+    targets, *tests = PARTS[arguments.what]
     build(*targets)
-    command = ["python3", "-m", "pytest", "-q", "-rs", "-p", "no:cacheprovider", str(TOP / tests)]
+    command = ["python3", "-m", "pytest", "-q", "-rs", "-p", "no:cacheprovider", *(str(TOP / test) for test in tests)]
     if arguments.words:
         command += ["-k", " or ".join(arguments.words)]
     environment = dict(os.environ, SLIPWAY_BUILD=str(BUILD), SLIPWAY_INTEROP_ALL="1", SLIPWAY_INTEROP_WALKS=str(arguments.walks))

@@ -150,6 +150,10 @@ TEST_F(ApiTest, EveryCounterIsOnEverySurface) {
   const auto workers = json("GET", "/v1/workers");
   const auto metrics = ask("GET", "/metrics").body;
   EXPECT_TRUE(metrics.ends_with("# EOF\n"));
+  for (const auto* name : {"slim_num_active_connections ", "slim_num_messages_by_type_total{method=\"publish\"} ", "slim_num_processed_messages_total ",
+                           "slim_num_message_process_errors_total "}) {  // which upstream's dashboards ask for
+    EXPECT_NE(metrics.find(name), std::string::npos) << name;
+  }
   for (std::size_t i = 0; i < kWorkerCounterTexts.size(); ++i) {
     const std::string name(kWorkerCounterTexts[i].name);
     EXPECT_EQ(workers["workers"][0]["counters"][name], 1000 + i) << name;

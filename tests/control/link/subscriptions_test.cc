@@ -163,6 +163,7 @@ TEST_F(PeersTest, WhatWasThereBeforeIsToldAtLinkUp) {
   c.connect_to(b);  // learns through b
   wait(1'000);
   EXPECT_EQ(c.database->routes(), 900u);
+  EXPECT_EQ(b.counters.names_looped + c.counters.names_looped, 0u);  // each was told once
   client.leave();
   EXPECT_EQ(b.database->routes(), 0u);
   EXPECT_EQ(c.database->routes(), 0u);
@@ -211,6 +212,7 @@ TEST_F(PeersTest, SecondSubscriberIsNotAnnouncedAgainAndKeepsTheName) {
   two.subscribe(kName, 7);  // ids of different clients may collide
   EXPECT_EQ(b.database->routes(), 1u);
   EXPECT_EQ(a.counters.names_announced, 1u);
+  EXPECT_EQ(b.counters.names_looped, 0u);  // nothing is told twice
   one.leave();
   EXPECT_TRUE(b.knows(kName.hashed()));
   two.leave();

@@ -273,6 +273,17 @@ TEST(Config, FaultsNameLineAndRemedy) {
   }
 }
 
+TEST(Config, AllThatIsNotServedIsToldAtOnce) {
+  const auto error = fault("colour: red\nservices:\n  slim/0:\n    dataplane:\n      servers:\n        - {endpoint: 0.0.0.0:1, tls: {source: {type: spire, socket_path: x}}}\n"
+                           "        - {endpoint: 0.0.0.0:2, tls: {insecure: true}, auth: {type: oidc, issuer_url: x}}\n"
+                           "    controller:\n      clients: [{endpoint: 'http://c:50052'}]\n");
+  EXPECT_EQ(error,
+            "test.yaml:1: unknown key `colour` in the top level; known are: tracing, runtime, services, slipway\n"
+            "test.yaml:6: `services.*.dataplane.servers[].tls.source`: `type: spire` is not served by this build: write file, pem or none\n"
+            "test.yaml:7: `services.*.dataplane.servers[].auth`: `type: oidc` is not served by this build: write none, basic or jwt\n"
+            "test.yaml:9: `services.*.controller.clients`: this node registers with no controller: remove the entries, and use slipwayctl or `slipway.routes`");
+}
+
 TEST(Config, EnvironmentIsSubstitutedForWholeValuesOnly) {
   setenv("SLIPWAY_TEST_ID", "from-env", 1);
   EXPECT_EQ(good("slipway: {node_id: '${env:SLIPWAY_TEST_ID}'}").node_id, "from-env");

@@ -107,11 +107,11 @@ def text(entry):
 
 
 class ControlledNode(Node):
-    def __init__(self, folder, name="node", server="tls: {insecure: true}"):
+    def __init__(self, folder, name="node", server="tls: {insecure: true}", commands=True):
         self.control_port = free_port()
         self.edge_port = free_port()
         super().__init__(folder, name=name, extra=(
-            f"services:\n  slim/0:\n    dataplane:\n      servers:\n        - endpoint: 127.0.0.1:{self.edge_port}\n"
+            f"  controller_commands: {str(commands).lower()}\nservices:\n  slim/0:\n    dataplane:\n      servers:\n        - endpoint: 127.0.0.1:{self.edge_port}\n"
             f"          tls: {{insecure: true}}\n    controller:\n      servers:\n        - endpoint: 127.0.0.1:{self.control_port}\n"
             f"          {server}\n"))
 
@@ -197,6 +197,26 @@ def test_makes_and_unmakes_links_and_routes(tmp_path, node):
         service.close()
     finally:
         other.stop()
+
+
+def test_commands_are_refused_unless_the_configuration_allows_them(tmp_path):
+    node = ControlledNode(tmp_path, commands=False)
+    try:
+        service = node.service()
+        config = json.dumps({"endpoint": "http://127.0.0.1:1", "tls_required": False, "auth_method": "none"})
+        connections, routes = service.command(field(1, field(1, "link-a") + field(2, config)) + field(2, route("link-a", "a", "b", "c")) +
+                                              field(3, route("link-a", "a", "b", "c")) + field(4, "link-a"))
+        assert [c[2] for c in connections + routes] == [[0]] * 4
+        assert all(b"`slipway: {controller_commands: true}`" in c[3][0] for c in connections + routes)
+        service.command(field(5, 1))
+        assert service.connections() == [] and service.routes() == []  # lists are served
+        node.config.write_text(node.config.read_text().replace("controller_commands: false", "controller_commands: true"))
+        assert node.post("/v1/reload")["ok"]
+        connections, _ = service.command(field(1, field(1, "link-a") + field(2, config)))
+        assert connections[0][2] == [1]
+        service.close()
+    finally:
+        node.stop()
 
 
 def test_a_desired_state_is_all_there_is(tmp_path, node):

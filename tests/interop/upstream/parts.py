@@ -62,12 +62,18 @@ class EdgeNode(Node):
         return [link for link in self.links() if link["class"] == kind]
 
 
+def knows(node, name):
+    return lambda: any(row["name"].startswith(name) for row in node.get("/v1/routes")["routes"])
+
+
 def no_mac_drops(node):
     return not any(reason.startswith("edge_mac") for reason in node.drops())
 
 
 class UpstreamNode:
-    """Theirs."""
+    """Theirs: in its Python bindings, or the program that operators run where the session has one."""
+
+    program = None
 
     def __init__(self, python, folder, name="theirs", clients="", service="", edge_port=None, level="info", start=True):
         self.python, self.name = python, name
@@ -91,10 +97,11 @@ class UpstreamNode:
         return self
 
     def command(self):
-        return [self.python, HERE / "upstream_node.py", self.config]
+        return [self.program, "--config", self.config] if self.program else [self.python, HERE / "upstream_node.py", self.config]
 
     def runs(self):
-        return b"\nready" in b"\n" + self.log_path.read_bytes()
+        said = b"\n" + self.log_path.read_bytes()
+        return b"dataplane server started" in said if self.program else b"\nready" in said
 
     def kill(self):
         self.process.kill()

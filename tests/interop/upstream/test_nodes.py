@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-from parts import PATIENCE, App, EdgeNode, UpstreamNode, client_entry, free_port, longer, no_mac_drops, until
+from parts import PATIENCE, App, EdgeNode, UpstreamNode, client_entry, free_port, knows, longer, no_mac_drops, until
 
 OURS = "a-ours"      # of two nodes the one with the smaller id dials where `peers` lists both
 THEIRS = "m-theirs"
@@ -71,10 +71,6 @@ def chat(python, folder, near, far, tag, known=None, messages=5, **options):
 def announced(node):
     """Who said each name that the node holds."""
     return [match for route in node.get("/v1/routes")["routes"] for match in node.get("/v1/explain?name=" + route["name"])["matches"]]
-
-
-def knows(node, name):
-    return lambda: any(row["name"].startswith(name) for row in node.get("/v1/routes")["routes"])
 
 
 @pytest.mark.parametrize("pair", [pytest.param("ours-dials", marks=longer), pytest.param("theirs-dials", marks=longer), "listed-ours-dials",

@@ -2,71 +2,96 @@
 `tools/interop reference` runs this; SLIPWAY_REFERENCE names a folder that has bin/slim and bin/slimctl already."""
 import os
 import re
-import shutil
+import struct
 import subprocess
-from pathlib import Path
+import uuid
 
 import pytest
 
-from parts import BUILD, PATIENCE, App, EdgeNode, UpstreamNode, client_entry, free_port, until
-from test_nodes import knows
+from parts import PATIENCE, App, EdgeNode, UpstreamNode, client_entry, free_port, until
+from protobuf import field, parse
+from raw import name
+from raw_edge import END_HEADERS, HEADERS, PREFACE, SETTINGS, WINDOW, Raw, frame, request
 
 pytestmark = pytest.mark.skipif(not os.environ.get("SLIPWAY_INTEROP_REFERENCE"), reason="builds upstream's node: tools/interop reference")
 
-VERSION = "3.4.6"
-RUST = (1, 85)  # the edition of the crates
-BUILD_SECONDS = 3 * 3600
 BENCH_SECONDS = 120
+SERVICE = "/controller.proto.v1.ControllerService/OpenControlChannel"
 
 
-def rust():
-    """The version of the Rust compiler that there is."""
-    said = subprocess.run(["rustc", "--version"], capture_output=True, text=True).stdout
-    found = re.match(r"rustc (\d+)\.(\d+)", said)
-    return (int(found[1]), int(found[2])) if found else (0, 0)
+class Control(Raw):
+    """Upstream's control service, by hand."""
+
+    def __init__(self, port):
+        super().__init__(port, opens=False)
+        self.send(PREFACE + frame(SETTINGS, 0, 0) + frame(WINDOW, 0, 0, struct.pack(">I", 1 << 30)) + frame(HEADERS, END_HEADERS, 1, request(path=SERVICE)))
+        self.until(lambda: self.headers or self.closed, "response headers")
+
+    def ask(self, payload, answer):
+        self.say(field(1, "request") + payload)
+        while True:  # announcements of names come between
+            self.until(lambda: self.messages or self.over, "the answer")
+            said = parse(self.messages.pop(0))
+            if answer in said:
+                return parse(said[answer][0])
+
+    def route(self, to, link_id):
+        ack = self.ask(field(2, field(2, field(1, to) + field(2, link_id))), 20)
+        return [parse(one)[2] for one in ack[3]] == [[1]]
+
+    def ids(self, service):
+        """Of the instances of a service that the node knows."""
+        out = []
+        for entry in self.ask(field(4, b""), 5).get(2, []):
+            known = parse(parse(entry)[1][0])
+            if [parse(known[2][0])[i][0].decode() for i in (1, 2, 3)] == service.split("/"):
+                number = parse(parse(known[1][0])[4][0])
+                high, low = (int.from_bytes(value, "little") if isinstance(value, bytes) else value for value in (number[1][0], number[2][0]))
+                out.append(uuid.UUID(int=high << 64 | low))
+        return out
 
 
-@pytest.fixture(scope="session")
-def reference():
-    given = os.environ.get("SLIPWAY_REFERENCE")
-    folder = Path(given) if given else BUILD.resolve().parent / "build-interop" / f"reference-{VERSION}"
-    if not all((folder / "bin" / program).exists() for program in ("slim", "slimctl")):
-        if shutil.which("cargo") is None or rust() < RUST:
-            pytest.skip(f"upstream's node needs Rust {RUST[0]}.{RUST[1]} or newer with cargo; there is {'.'.join(map(str, rust()))}")
-        environment = dict(os.environ, CARGO_TARGET_DIR=str(folder / "target"))
-        for crate in ("agntcy-slim", "agntcy-slimctl"):
-            built = subprocess.run(["cargo", "install", "--locked", "--version", VERSION, "--root", folder, crate], env=environment,
-                                   capture_output=True, text=True, timeout=BUILD_SECONDS)
-            if built.returncode != 0:
-                pytest.skip(f"{crate} {VERSION} cannot be built: {built.stderr.strip().splitlines()[-3:]}")
-    return folder / "bin"
+def control_section(port):
+    return f"    controller:\n      servers:\n        - endpoint: 127.0.0.1:{port}\n          tls: {{insecure: true}}\n"
 
 
-class ReferenceNode(UpstreamNode):
-    """The same node as in the bindings, as the program that operators run."""
-
-    def command(self):
-        return [self.python, "--config", self.config]
-
-    def runs(self):
-        return b"dataplane server started" in self.log_path.read_bytes()
+def instance(node, service):
+    """The id of its one instance, as our node knows it."""
+    found = until(lambda: [row["name"] for row in node.get("/v1/routes")["routes"] if row["name"].startswith(service + "/")], f"our node knows {service}")
+    return uuid.UUID(found[0].split("/")[3])
 
 
-@pytest.fixture
-def theirs(reference, tmp_path, node):
-    theirs = ReferenceNode(reference / "slim", tmp_path, clients=client_entry(node.edge, "peer"))
-    yield theirs
-    theirs.stop()
-
-
-def test_a_chat_across_our_node_and_upstreams(python, tmp_path, node, theirs):
-    until(lambda: node.link_rows("peer"), "the nodes are linked")
-    with App(python, tmp_path, "listen", "org/ns/bob", theirs, mls=True).ready() as bob:
-        until(knows(node, "org/ns/bob"), "ours knows bob")
-        with App(python, tmp_path, "talk", "org/ns/alice", node, "org/ns/bob", mls=True) as alice:
-            assert alice.result()["messages"] == 50
-            assert bob.result() == {"answered": 50}
-    node.balanced()
+@pytest.mark.parametrize("dialer", ["ours", "theirs"])
+def test_a_remote_link_carries_chats_both_ways(reference, python, tmp_path, dialer):
+    """Nothing is synchronised between domains: each node is told a route, theirs by its control service."""
+    ours_port, control_port = free_port(), free_port()
+    theirs = UpstreamNode(python, tmp_path, service=control_section(control_port),
+                          clients=client_entry(f"http://127.0.0.1:{ours_port}", "remote") if dialer == "theirs" else "", start=False)
+    ours = EdgeNode(tmp_path, name="ours", edge_port=ours_port, clients=client_entry(theirs.edge, "remote") if dialer == "ours" else "")
+    try:
+        theirs.start()
+        link = until(lambda: ours.link_rows("remote"), "the nodes are linked")[0]
+        assert link["edge"]["mac"] and link["dialed"] == (dialer == "ours") and link["node_id"] == "theirs", link
+        control = Control(control_port)
+        for near, far in ((ours, theirs), (theirs, ours)):
+            tag = "far" if near is ours else "near"
+            with App(python, tmp_path, "listen", f"org/ns/bob-{tag}", far, mls=True).ready() as bob, \
+                    App(python, tmp_path, "talk", f"org/ns/alice-{tag}", near, f"org/ns/bob-{tag}", mls=True, wait=True) as alice:
+                alice_id = uuid.UUID(alice.line("id "))
+                bob_id = control.ids(f"org/ns/bob-{tag}")[0] if far is theirs else instance(ours, f"org/ns/bob-{tag}")
+                told_ours, told_theirs = ((f"bob-{tag}", bob_id), (f"alice-{tag}", alice_id)) if near is ours else ((f"alice-{tag}", alice_id), (f"bob-{tag}", bob_id))
+                for suffix in ("", f"/{told_ours[1]}"):
+                    ours.post("/v1/route/add", {"name": f"org/ns/{told_ours[0]}{suffix}", "to": theirs.edge if dialer == "ours" else str(link["link"])})
+                assert control.route(name(f"org/ns/{told_theirs[0]}", told_theirs[1].int), link["edge"]["link_id"])
+                assert control.route(name(f"org/ns/{told_theirs[0]}"), link["edge"]["link_id"])
+                alice.order("go")
+                assert alice.result()["messages"] == 50, alice.tail()
+                assert bob.result() == {"answered": 50}, bob.tail()
+        control.close()
+        ours.balanced()
+    finally:
+        ours.stop()
+        theirs.stop()
 
 
 def bench(slimctl, folder, node, side, *words):
@@ -120,7 +145,7 @@ def test_upstreams_bench_of_a_channel(reference, tmp_path, node):
 
 def test_slimctl_lists_routes_and_connections(reference, python, tmp_path):
     port = free_port()
-    node = EdgeNode(tmp_path, service=f"    controller:\n      servers:\n        - endpoint: 127.0.0.1:{port}\n          tls: {{insecure: true}}\n")
+    node = EdgeNode(tmp_path, service=control_section(port))
 
     def slimctl(*words):
         done = subprocess.run([reference / "slimctl", "--server", f"127.0.0.1:{port}", "node", *words, "list"], capture_output=True, text=True,
