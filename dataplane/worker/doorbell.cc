@@ -32,10 +32,12 @@ bool Doorbell::wake() {
 }
 
 void Doorbell::drain() {
-  // The waker clears the flag before it writes: the count may come a moment later and then only costs the next
-  // sleep one extra look.
-  std::uint64_t count;
-  [[maybe_unused]] const auto taken = read(fd_, &count, sizeof count);
+  // The waker clears the flag before it writes: a count that is not there yet ends the next sleep early, and is taken then.
+  // Were it left, the descriptor would stay readable and no sleep would last.
+  std::uint64_t count = 0;
+  if (read(fd_, &count, sizeof count) == sizeof count) {
+    rings_ -= count;
+  }
 }
 
 }  // namespace slipway

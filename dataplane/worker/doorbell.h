@@ -25,9 +25,10 @@ class Doorbell {
     asleep_.store(1, std::memory_order_relaxed);
     full_fence();
   }
-  // Sleeper, when it goes on. Takes the eventfd's count back when a producer may have written it.
+  // Sleeper, once after each arm(), when it goes on. Takes the eventfd's count back.
   void disarm() {
-    if (asleep_.exchange(0, std::memory_order_acquire) == 0) {
+    rings_ += asleep_.exchange(0, std::memory_order_acquire) == 0 ? 1 : 0;
+    if (rings_ != 0) {
       drain();
     }
   }
@@ -52,6 +53,7 @@ class Doorbell {
   alignas(64) std::atomic<std::uint32_t> asleep_{0};
   int fd_;
   std::atomic<std::uint64_t> woken_{0};
+  std::uint64_t rings_ = 0;  // the sleeper's: that were promised, and whose count it has not taken
 };
 
 }  // namespace slipway
