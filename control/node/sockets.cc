@@ -45,6 +45,17 @@ int above_connections(int fd) {
   return high >= 0 ? high : fd;
 }
 
+// Congestion control that paces, as bbr does, sets a timer for every burst; from here to here there is nothing to congest.
+// Every kernel has reno.
+void prepare_tcp(int fd, bool loopback) {
+  const int on = 1;
+  setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
+  if (loopback) {
+    static constexpr std::string_view kUnpaced = "reno";
+    setsockopt(fd, IPPROTO_TCP, TCP_CONGESTION, kUnpaced.data(), kUnpaced.size());
+  }
+}
+
 Sockaddr of_ip(const IpEndpoint& ip) {
   Sockaddr out;
   if (ip.family == 6) {
@@ -172,9 +183,8 @@ std::expected<int, std::string> begin_connect(const SocketAddress& address) {
   if (fd < 0) {
     return refuse(address, "making a socket", errno, "raise the limit of open files (`ulimit -n`)");
   }
-  const int on = 1;
   if (address.kind == SocketKind::kTcp) {
-    setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
+    prepare_tcp(fd, is_loopback(address.ip));
   }
   if (connect(fd, to.get(), to.length) != 0 && errno != EINPROGRESS && errno != EAGAIN) {
     const int error = errno;
@@ -231,8 +241,6 @@ int accept_one(int listener, SocketKind kind, std::string& peer) {
     peer = getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &who, &size) == 0 ? fmt::format("pid {} uid {}", who.pid, who.uid) : "unix";
     return fd;
   }
-  const int on = 1;
-  setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
   IpEndpoint ip;
   if (from.ss_family == AF_INET6) {
     const auto& in6 = reinterpret_cast<const sockaddr_in6&>(from);
@@ -245,6 +253,7 @@ int accept_one(int listener, SocketKind kind, std::string& peer) {
     ip.port = ntohs(in.sin_port);
     std::memcpy(ip.address.data(), &in.sin_addr, 4);
   }
+  prepare_tcp(fd, is_loopback(ip));
   peer = to_text(ip);
   return fd;
 }
