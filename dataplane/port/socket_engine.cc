@@ -153,6 +153,7 @@ void SocketEngine::hold_control(bool on) { impl_->hold_control(on); }
 void SocketEngine::hold_control(LinkIndex from) { impl_->streams_[from].control_until_ns = impl_->next_tick_ns_; }
 bool SocketEngine::take_uncongested() { return std::exchange(impl_->uncongested_, false); }
 bool SocketEngine::wait(std::uint64_t timeout_ns) { return impl_->wait(timeout_ns); }
+std::uint64_t SocketEngine::take_spun_cycles() { return std::exchange(impl_->spun_cycles_, 0); }
 void SocketEngine::stop_reading() { impl_->stop_reading(); }
 std::uint64_t SocketEngine::held_frames() const { return impl_->held_; }
 bool SocketEngine::close_all(std::uint32_t timeout_ms) { return impl_->close_all(timeout_ms); }

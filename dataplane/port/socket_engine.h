@@ -120,9 +120,11 @@ class SocketEngine {
   [[nodiscard]] bool take_uncongested();
 
   // Sleeps in the ring until a completion, a deadline of the engine, the wake descriptor, or `timeout_ns`; submits what
-  // is waiting. Returns at once when there is something to do. The caller has set the flag that makes others write
+  // is waiting. Where answers come soon one after another it looks for them awake at first (RestPolicy). Returns at once when there is something to do. The caller has set the flag that makes others write
   // the wake descriptor, and has looked at its rings again after that. True: the wake descriptor was written.
   bool wait(std::uint64_t timeout_ns);
+  // TSC cycles that wait() was awake since the last call.
+  [[nodiscard]] std::uint64_t take_spun_cycles();
 
   // Stop reading for good (drain of the whole node); go on sending.
   void stop_reading();

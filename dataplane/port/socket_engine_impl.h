@@ -200,6 +200,8 @@ class SocketEngine::Impl {
   void lend_pieces();
   void cancel(std::uint64_t user_data);
   bool wait(std::uint64_t timeout_ns);
+  bool spin();
+  void sleep(std::uint64_t timeout_ns, unsigned completions);
   [[nodiscard]] bool post_event(Event event, std::span<const std::byte> head, std::span<const std::byte> tail = {}, bool important = true);
   std::expected<void, std::string> register_buffers(io_uring_buf_ring*& ring, std::uint32_t entries, std::uint16_t group);
 
@@ -409,7 +411,8 @@ class SocketEngine::Impl {
   std::unique_ptr<EdgeWorker> edges_;   // made with the first one
   StreamList<&Stream::edges> edge_streams_;
   std::uint64_t next_edge_tick_ns_ = 0;
-  WakeGatherer gatherer_;
+  RestPolicy rest_;
+  std::uint64_t spun_cycles_ = 0;
   struct AckDue {
     LinkIndex link;
     std::uint32_t generation;

@@ -8,6 +8,9 @@
 
 #include <fmt/format.h>
 
+#include <rte_cycles.h>
+#include <rte_pause.h>
+
 #include "port/socket_engine_impl.h"
 
 namespace slipway {
@@ -184,20 +187,45 @@ bool SocketEngine::Impl::wait(std::uint64_t timeout_ns) {
     reap();
     return woken_;
   }
+  const bool choice = !edge_streams_.empty() && timeout_ns > RestPolicy::kGatherNs;
+  const Rest rest = choice ? rest_.begin(now_ns_, counters_.frames_in.get()) : Rest::kSleep;
+  if (rest == Rest::kSpin) {
+    const bool found = spin();
+    rest_.spun(found);
+    if (found) {
+      return false;  // poll() takes it
+    }
+  }
+  sleep(rest == Rest::kGather ? RestPolicy::kGatherNs : timeout_ns, rest == Rest::kGather ? RestPolicy::kGatherEvents : 1);
+  return woken_;
+}
+
+// Looks for completions without asking the kernel: it says in shared memory that it has some to hand over.
+bool SocketEngine::Impl::spin() {
+  if (io_uring_sq_ready(&ring_) > 0) {
+    submit();
+  }
+  const std::uint64_t begin = rte_rdtsc();
+  const std::uint64_t end = begin + RestPolicy::kSpinNs * rte_get_tsc_hz() / 1'000'000'000;
+  std::uint64_t now = begin;
+  bool found = false;
+  while (!found && now < end) {
+    rte_pause();
+    found = io_uring_cq_ready(&ring_) > 0 || (IO_URING_READ_ONCE(*ring_.sq.kflags) & (IORING_SQ_TASKRUN | IORING_SQ_CQ_OVERFLOW)) != 0;
+    now = rte_rdtsc();
+  }
+  spun_cycles_ += now - begin;
+  return found;
+}
+
+void SocketEngine::Impl::sleep(std::uint64_t timeout_ns, unsigned completions) {
   io_uring_cqe* cqe = nullptr;
   __kernel_timespec time{.tv_sec = static_cast<long long>(timeout_ns / 1'000'000'000), .tv_nsec = static_cast<long long>(timeout_ns % 1'000'000'000)};
   counters_.syscalls.add(1);
-  const bool gathers = !edge_streams_.empty() && timeout_ns > WakeGatherer::kGatherNs && gatherer_.begin(now_ns_, counters_.frames_in.get());
-  if (gathers) {
-    __kernel_timespec little{.tv_sec = 0, .tv_nsec = WakeGatherer::kGatherNs};
-    io_uring_submit_and_wait_timeout(&ring_, &cqe, WakeGatherer::kGatherEvents, &little, nullptr);
-  } else {
-    io_uring_submit_and_wait_timeout(&ring_, &cqe, 1, &time, nullptr);
-  }
+  io_uring_submit_and_wait_timeout(&ring_, &cqe, completions, &time, nullptr);
   gather_used_ = 0;
   messages_used_ = 0;
   reap();
-  return woken_;
 }
 
 }  // namespace slipway

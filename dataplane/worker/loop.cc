@@ -171,7 +171,9 @@ void run_loop(WorkerCore& w) {
     }
     if (rest(w, interrupts, empty++)) {
       after = rte_rdtsc();
-      w.counters.sleep_cycles.add(after - before);
+      const std::uint64_t awake = w.sockets != nullptr ? w.sockets->take_spun_cycles() : 0;
+      w.counters.idle_cycles.add(awake);
+      w.counters.sleep_cycles.add(after - before - awake);
       before = after;
     }
   }
