@@ -43,7 +43,7 @@ def test_chat(node):
     with Example("chat.py", node, "org/chat/bob") as bob:
         bob.expect("waiting")
         with Example("chat.py", node, "org/chat/alice", "org/chat/room", "org/chat/bob") as alice:
-            alice.expect("in the room: alice, bob")
+            alice.expect("in the room, encrypted: alice, bob")
             bob.expect("in the room")
             alice.type("hello")
             bob.expect("alice: hello")

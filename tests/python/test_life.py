@@ -169,6 +169,27 @@ def test_a_session_that_nobody_holds_is_closed(node):
     run(main())
 
 
+def test_a_room_with_nobody_else(node):
+    async def main():
+        alice, bob = await pair(node)
+        async with alice.multicast(split_id("org/ns/room"), timeout=1) as room:
+            receipt = await room.publish(b"anybody?")
+            assert not receipt.done
+            await room.invite(BOB)
+            heard = await bob.listen_for_session()
+            assert (await heard.get_message())[1] == b"anybody?" and (await receipt).missed == []
+            await room.remove(BOB)
+            receipt = await room.publish(b"anybody still?")
+        with pytest.raises(slipway.ClosedError):
+            await receipt
+        async with alice.multicast(split_id("org/ns/room")) as room:
+            with pytest.raises(slipway.BusyError, match="no receiver"):
+                await room.publish(b"anybody?")
+        await alice.close()
+        await bob.close()
+    run(main())
+
+
 def test_presence(node):
     async def main():
         alice, bob = await pair(node)

@@ -35,7 +35,7 @@ def build(*targets):
 
 PARTS = {
     "mls": (["tools/slipway-mls"], "tests/interop/mls"),
-    "upstream": (["tools/slipwayd", "tools/slipwayctl"], "tests/interop/upstream"),
+    "upstream": (["tools/slipwayd", "tools/slipwayctl", "tools/examples/slipway-chat", "python-package"], "tests/interop/upstream"),
     "reference": (["tools/slipwayd", "tools/slipwayctl"], "tests/interop/upstream/test_reference.py", "tests/interop/upstream/test_nodes.py",
                   "tests/interop/upstream/test_doctor.py"),
 }

@@ -28,7 +28,8 @@ async def main(node, name, room=None, *guests):
         else:
             print("waiting to be invited", flush=True)
             session = await app.listen_for_session()
-        print("in the room:", ", ".join(member.name.components()[2] for member in await session.participants()), flush=True)
+        members = ", ".join(member.name.components()[2] for member in await session.participants())
+        print("in the room, encrypted:" if session.mls_enabled else "in the room:", members, flush=True)
         showing = asyncio.create_task(show(session))
         loop = asyncio.get_running_loop()
         while line := await loop.run_in_executor(None, sys.stdin.readline):

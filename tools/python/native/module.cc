@@ -3,6 +3,7 @@
 // No native thread ever takes the interpreter's lock (mailbox.h), and none of these calls waits for one.
 
 #include <chrono>
+#include <ctime>
 
 #include <pybind11/pybind11.h>
 #include <pybind11/stl.h>
@@ -302,9 +303,25 @@ Identity secret_identity(const py::dict& words, const std::string& base) {
   return *identity;
 }
 
+std::shared_ptr<IdentityProvider> kept_token(const std::string& token_file, const std::string& key_file) {
+  const py::gil_scoped_release waiting;
+  auto key = SigningKey::load(key_file);
+  if (!key) {
+    throw AppError(key.error());
+  }
+  auto provider = static_jwt_provider({token_file, std::move(*key)}, static_cast<std::uint64_t>(std::time(nullptr)));
+  if (!provider) {
+    throw AppError(provider.error());
+  }
+  return *provider;
+}
+
 std::shared_ptr<IdentityProvider> provider_of(const py::dict& words) {
   if (words.contains("secret")) {
     return secret_identity(words, words["base"].cast<std::string>()).provider;
+  }
+  if (words.contains("token_file")) {
+    return kept_token(words["token_file"].cast<std::string>(), words["key_file"].cast<std::string>());
   }
   JwtProviderOptions options{key_of(words["key"]),
                              words["subject"].cast<std::string>(),

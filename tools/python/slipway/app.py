@@ -90,16 +90,25 @@ class Slim:
 
     # --- connections ---
 
-    async def connect(self, where, *, timeout=30.0, **options) -> int:
+    async def connect(self, where, *, timeout=30.0, ca_file=None, certificate_file=None, key_file=None, server_name=None, skip_verify=None,
+                      authorization=None, client_name=None, reconnect=True) -> int:
         """Returns the connection's number when the node has taken our name.
 
         `where`: "tcp://…", "unix://…", "udp://…" (native), "http://…", "https://…", "ws://…", "wss://…" (upstream's protocol);
         or {"endpoint": …, "tls": {"insecure": True}} with ca_file, cert_file, key_file, insecure_skip_verify for TLS.
         `timeout`: seconds or a timedelta; TimedOutError then says what was in the way.
-        `options`: ca_file, certificate_file, key_file, server_name, skip_verify, authorization, client_name, reconnect (True: a
-        connection that is lost opens again by itself).
+        TLS: `ca_file` is trusted besides the system's; `certificate_file` and `key_file` are ours, for nodes that ask; the node's certificate
+        must be for `server_name` (default: the address's host); `skip_verify` takes any: for tests only. PEM files.
+        `authorization`: that header's value, "Basic …" or "Bearer …", for upstream's protocol. `client_name`: how the node shows us
+        (default: program and process id). `reconnect`: a connection that is lost opens again by itself.
+        InvalidError: an address or a file makes no sense. NotConnectedError: the node refused.
         """
-        words = _connect_words(where) | options
+        words = _connect_words(where) | {"reconnect": reconnect}
+        given = {"ca_file": ca_file, "certificate_file": certificate_file, "key_file": key_file, "server_name": server_name, "authorization": authorization,
+                 "client_name": client_name}
+        words |= {word: str(value) for word, value in given.items() if value is not None}
+        if skip_verify is not None:
+            words["skip_verify"] = skip_verify
         number = await reactor().call(self._handle.connect, words, max(1, round(_seconds(timeout) * 1000)))
         self._addresses[number] = words["address"]
         self._connection = number

@@ -65,7 +65,7 @@ def _secret(text):
 
 
 class PyIdentityProvider:
-    """Who an application is: `SharedSecret` or `Jwt`."""
+    """Who an application is: `SharedSecret`, `Jwt` or `StaticJwt`."""
 
     @dataclass(repr=False)
     class SharedSecret:
@@ -94,6 +94,20 @@ class PyIdentityProvider:
         def words(self):
             return {"key": self.private_key.words(), "subject": self.subject or "", "issuer": self.issuer or "",
                     "audiences": list(self.audience or []), "duration_s": max(1, round(self.duration.total_seconds()))}
+
+    @dataclass(repr=False)
+    class StaticJwt:
+        """A token that somebody else keeps fresh in the file `path`; it is read again before it expires. `key_file`: the P-256 private
+        key (PEM) whose public half the token names as `pubkey`: without it nothing can be signed, so there is no session."""
+
+        path: str
+        key_file: str | None = None
+
+        def words(self):
+            if self.key_file is None:
+                raise IdentityError(f"the token of {self.path} comes without a key to sign with: give key_file= (P-256, PEM), the one in its "
+                                    "`pubkey`", "Identity")
+            return {"token_file": str(self.path), "key_file": str(self.key_file)}
 
 
 class PyIdentityVerifier:
