@@ -21,9 +21,13 @@ class ConnectedGroup final : public SessionGroup {
   std::expected<GroupCommit, std::string> replace(const JoiningMember& member) override { return group_->replace(member); }
   std::expected<GroupCommit, std::string> refresh() override { return group_->refresh(); }
   std::expected<SharedBytes, std::string> key_package() override { return group_->key_package(); }
-  std::expected<void, std::string> join(const Bytes& welcome) override { return group_->join(welcome); }
+  std::expected<void, std::string> join(const Bytes& welcome, std::span<const FullName> members) override {
+    return group_->join(welcome, members);
+  }
   std::expected<CommitEffect, std::string> process(const Bytes& commit) override { return group_->process(commit); }
   [[nodiscard]] std::uint64_t epoch() const override { return group_->epoch(); }
+  [[nodiscard]] SharedBytes save() override { return group_->save(); }
+  std::expected<void, std::string> restore(const Bytes& saved) override { return group_->restore(saved); }
   std::expected<void, std::string> protect(SessionMessage& message) override {
     if (!connected_()) {
       return std::unexpected("not connected");

@@ -1,8 +1,10 @@
 #include "group/mls_group.h"
 
 #include <algorithm>
+#include <tuple>
 #include <utility>
 
+#include "crypto/secret.h"
 #include "key_schedule/framing.h"
 #include "session/session_bounds.h"
 #include "wire/header_protection.h"
@@ -77,8 +79,14 @@ mls::LeafOptions MlsGroup::own_leaf() {
   return {mls::basic_credential(mls::as_view(identity_.token())), mls::simple_capabilities({suite_->id}), {}};
 }
 
-mls::LeafChange MlsGroup::fresh_token() {
-  return {.credential = mls::basic_credential(mls::as_view(identity_.token()))};
+// A fresh token, and the key that is in it.
+mls::LeafChange MlsGroup::fresh_leaf() {
+  mls::LeafChange change{.credential = mls::basic_credential(mls::as_view(identity_.token()))};
+  const mls::SignatureKey& key = identity_.signature_key();
+  if (group_ && !std::ranges::equal(group_->member(group_->own_leaf())->signature_key(), key.public_key())) {
+    change.signer = &key;
+  }
+  return change;
 }
 
 // --- the moderator -----------------------------------------------------------------------------------------------
@@ -159,7 +167,7 @@ std::expected<GroupCommit, std::string> MlsGroup::add(std::span<const JoiningMem
   for (const JoiningMember& member : members) {
     if (const auto leaf = member.returns ? leaf_of(member.name.id()) : std::nullopt) {
       options.remove.push_back(*leaf);
-      options.leaf = fresh_token();
+      options.leaf = fresh_leaf();
     }
     if (auto fits = check_joiner(member); !fits) {
       return std::unexpected(std::move(fits.error()));
@@ -173,11 +181,11 @@ std::expected<GroupCommit, std::string> MlsGroup::remove(const FullName& member)
   const std::string doing = "taking out " + member.shown();
   const auto leaf = leaf_of(member.id());
   if (!leaf) {
-    return std::unexpected(doing + ": it has no leaf in the group");
+    return GroupCommit{};
   }
   mls::CommitOptions options;
   options.remove = {*leaf};
-  options.leaf = fresh_token();
+  options.leaf = fresh_leaf();
   return commit(std::move(options), doing);
 }
 
@@ -193,13 +201,13 @@ std::expected<GroupCommit, std::string> MlsGroup::replace(const JoiningMember& m
   mls::CommitOptions options;
   options.add = {view(member.key_package)};
   options.remove = {*leaf};
-  options.leaf = fresh_token();
+  options.leaf = fresh_leaf();
   return commit(std::move(options), doing);
 }
 
 std::expected<GroupCommit, std::string> MlsGroup::refresh() {
   mls::CommitOptions options;
-  options.leaf = fresh_token();
+  options.leaf = fresh_leaf();
   return commit(std::move(options), "renewing our keys");
 }
 
@@ -219,7 +227,25 @@ std::expected<SharedBytes, std::string> MlsGroup::key_package() {
   return shared(key_packages_.back()->message);
 }
 
-std::expected<void, std::string> MlsGroup::join(const Bytes& welcome) {
+// Nobody reads along who is on no roster.
+std::expected<void, std::string> MlsGroup::check_leaves(const mls::Group& group, std::span<const FullName> members) {
+  std::vector<NameId> listed;
+  for (const FullName& member : members) {
+    listed.push_back(member.id());
+  }
+  const auto less = [](const NameId& a, const NameId& b) { return std::tie(a.high, a.low) < std::tie(b.high, b.low); };
+  std::ranges::sort(listed, less);
+  for (mls::LeafIndex index = 0; index < group.leaf_count(); ++index) {
+    const mls::LeafPtr& leaf = group.member(index);
+    const NameId owner = leaf ? policy_->owner_of(*leaf) : kNullId;
+    if (leaf && (owner.is_null() || !std::ranges::binary_search(listed, owner, less))) {
+      return std::unexpected("joining: leaf " + std::to_string(index) + " belongs to nobody whom the moderator has named as a member");
+    }
+  }
+  return {};
+}
+
+std::expected<void, std::string> MlsGroup::join(const Bytes& welcome, std::span<const FullName> members) {
   const std::string doing = "joining";
   policy_->trim();
   std::vector<const mls::PrivateKeyPackage*> packages;
@@ -240,6 +266,9 @@ std::expected<void, std::string> MlsGroup::join(const Bytes& welcome) {
   auto joined = operation->finish();
   if (!joined) {
     return failed(doing, joined.error());
+  }
+  if (auto known = check_leaves(*joined, members); !members.empty() && !known) {
+    return known;
   }
   group_ = std::move(*joined);
   senders_.clear();
@@ -273,6 +302,42 @@ std::expected<CommitEffect, std::string> MlsGroup::process(const Bytes& commit) 
     return failed(doing, applied.error());
   }
   return removed ? CommitEffect::kRemovedSelf : CommitEffect::kNewEpoch;
+}
+
+// --- over a restart ------------------------------------------------------------------------------------------------
+
+SharedBytes MlsGroup::save() {
+  if (!group_) {
+    return nullptr;
+  }
+  const mls::SecretBytes snapshot = group_->save();
+  const auto wipe_and_delete = [](Bytes* bytes) {
+    mls::wipe({reinterpret_cast<std::uint8_t*>(bytes->data()), bytes->size()});
+    delete bytes;
+  };
+  const auto* data = reinterpret_cast<const std::byte*>(snapshot.data());
+  return {new Bytes(data, data + snapshot.size()), wipe_and_delete};
+}
+
+std::expected<void, std::string> MlsGroup::restore(const Bytes& saved) {
+  const std::string doing = "restoring the group";
+  auto operation = mls::Group::start_restore(config_, view(saved));
+  if (!operation) {
+    return failed(doing, operation.error());
+  }
+  if (auto done = run(*operation); !done) {
+    return failed(doing, done.error());
+  }
+  auto restored = operation->finish();
+  if (!restored) {
+    return failed(doing, restored.error());
+  }
+  if (!restored->active() || restored->suite().id != suite_->id) {
+    return std::unexpected(doing + ": it is over, or its cipher suite is not that of our key");
+  }
+  group_ = std::move(*restored);
+  senders_.clear();
+  return {};
 }
 
 // --- data ----------------------------------------------------------------------------------------------------------

@@ -45,9 +45,13 @@ class MlsGroup final : public SessionGroup {
   std::expected<GroupCommit, std::string> replace(const JoiningMember& member) override;
   std::expected<GroupCommit, std::string> refresh() override;
   std::expected<SharedBytes, std::string> key_package() override;
-  std::expected<void, std::string> join(const Bytes& welcome) override;
+  std::expected<void, std::string> join(const Bytes& welcome, std::span<const FullName> members) override;
   std::expected<CommitEffect, std::string> process(const Bytes& commit) override;
   [[nodiscard]] std::uint64_t epoch() const override { return group_ ? group_->epoch() : 0; }
+  // Whole snapshots: as many bytes as the group is large. The own signature key is in there; after restore the first refresh puts the
+  // identity's in its place, should that be another by now.
+  [[nodiscard]] SharedBytes save() override;
+  std::expected<void, std::string> restore(const Bytes& saved) override;
   std::expected<void, std::string> protect(SessionMessage& message) override;
   std::expected<std::uint64_t, std::string> unprotect(SessionMessage& message) override;
 
@@ -60,7 +64,8 @@ class MlsGroup final : public SessionGroup {
     NameId id;
   };
   [[nodiscard]] mls::LeafOptions own_leaf();
-  [[nodiscard]] mls::LeafChange fresh_token();
+  [[nodiscard]] mls::LeafChange fresh_leaf();
+  std::expected<void, std::string> check_leaves(const mls::Group& group, std::span<const FullName> members);
   [[nodiscard]] std::optional<mls::LeafIndex> leaf_of(NameId owner);
   [[nodiscard]] NameId owner_at(mls::LeafIndex index, const mls::LeafPtr& leaf);
   std::expected<void, std::string> check_joiner(const JoiningMember& member);

@@ -87,6 +87,7 @@ void DataReceiver::acknowledge(const SessionMessage& message, bool directed) {
 }
 
 void DataReceiver::carry_out(const FullName& source) {
+  delivered_ += effects_.ready.size();
   for (AppMessage& message : effects_.ready) {
     out_.deliver(std::move(message));
   }
@@ -154,6 +155,24 @@ std::optional<std::uint32_t> DataReceiver::last_id_before(const FullName& name) 
   return before == departed_.end() ? std::nullopt : before->stream->floor();
 }
 
+DataReceiver::Departed DataReceiver::departed() const {
+  Departed all;
+  for (const Source& source : departed_) {
+    if (const auto last = source.stream->floor()) {
+      all.emplace_back(source.name, *last);
+    }
+  }
+  return all;
+}
+
+void DataReceiver::remember(const Departed& departed) {
+  for (const auto& [name, last_id] : departed) {
+    auto stream = std::make_unique<DataStream>(StreamStart::kProbe, 0, 0);
+    stream->remember(last_id);
+    departed_.push_back({name, std::move(stream)});
+  }
+}
+
 void DataReceiver::end() {
   for (MemberSlot slot = 0; slot < sources_.size(); ++slot) {
     forget(slot, true);
@@ -167,6 +186,7 @@ std::optional<std::uint32_t> DataReceiver::last_id(MemberSlot slot) const {
 
 void DataReceiver::continue_after(MemberSlot slot, const FullName& name, std::uint32_t last_id) {
   stream_of(slot, name, true).continue_after(last_id);
+  sources_[slot].name = name;
 }
 
 std::size_t DataReceiver::waiting_most() const {

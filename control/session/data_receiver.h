@@ -10,6 +10,7 @@
 #include <deque>
 #include <memory>
 #include <optional>
+#include <utility>
 #include <vector>
 
 #include "session/data_stream.h"
@@ -42,7 +43,12 @@ class DataReceiver {
   [[nodiscard]] Memory take_memory() { return std::move(departed_); }
   void remember(Memory memory) { departed_ = std::move(memory); }
 
-  // For keeping a session over a restart: the last id of a source, if it has sent anything.
+  // --- for keeping a session over a restart
+  using Departed = std::vector<std::pair<FullName, std::uint32_t>>;  // and the last id
+  [[nodiscard]] Departed departed() const;
+  void remember(const Departed& departed);
+  [[nodiscard]] std::uint64_t delivered() const { return delivered_; }  // in order, so far
+  // The last id of a source, if it has sent anything.
   [[nodiscard]] std::optional<std::uint32_t> last_id(MemberSlot slot) const;
   void continue_after(MemberSlot slot, const FullName& name, std::uint32_t last_id);
 
@@ -60,6 +66,7 @@ class DataReceiver {
   std::vector<Source> sources_;  // by slot
   Memory departed_;              // kMaxSessionMembers at most
   StreamEffects effects_;
+  std::uint64_t delivered_ = 0;
 };
 
 }  // namespace slipway

@@ -31,6 +31,13 @@ class DataSender {
 
   // Where first copies go; until it is set, reliable messages wait.
   void set_destination(const FullName& name) { destination_ = name; }
+  // The same, later: what waited goes out.
+  void start(TimeMs now, const FullName& name) {
+    destination_ = name;
+    if (receiver_count_ > 0) {
+      send_unsent(now);
+    }
+  }
   // Of a restored session: the id last used.
   void continue_after(std::uint32_t last_id) { last_id_ = last_id; }
 
@@ -61,6 +68,8 @@ class DataSender {
 
   // What is published now is for this member too.
   [[nodiscard]] bool concerns(MemberSlot slot) const { return slot < receivers_.size() && receivers_[slot].present; }
+  // Messages that this member has not acknowledged and may still.
+  [[nodiscard]] std::uint32_t owed_by(MemberSlot slot) const { return slot < receivers_.size() ? receivers_[slot].owes : 0; }
   [[nodiscard]] std::uint32_t last_id() const { return last_id_; }
   [[nodiscard]] std::size_t kept_messages() const { return ring_.size() + directed_.size(); }
   [[nodiscard]] std::size_t kept_bytes() const { return bytes_; }

@@ -49,6 +49,8 @@ class DataStream {
   [[nodiscard]] std::optional<TimeMs> next_deadline();
   // The source was here before: late copies of what it sent then are told from what is new. It goes on counting when it returns.
   void remember(const DataStream& earlier);
+  // The same, of a source of which no more than its last id is known.
+  void remember(std::uint32_t last_id) { floor_ = last_id; }
   // A stream of a restored session goes on behind this id.
   void continue_after(std::uint32_t last_id) { started_ = true, last_ = last_id; }
 

@@ -15,6 +15,7 @@ Moderator::Moderator(TimeMs now, SessionParts parts, const FullName& channel, co
   roster_version_ = 1;  // 0 is none: what was said before anybody came in would never be old
   sender_.set_destination(channel_);
   roster_.add({facts_.local, facts_.direction, MemberStatus::kOnline});
+  store(false);
 }
 
 Moderator::Moderator(TimeMs now, SessionParts parts, const FullName& peer, OperationId operation) : Session(now, std::move(parts)) {
@@ -93,9 +94,13 @@ Session::Call Moderator::refresh_keys(TimeMs now, OperationId operation) {
 
 void Moderator::run_tasks(TimeMs now) {
   // Not while we are about to go: a change would be left half-way.
-  while (!task_ && !tasks_.empty() && !offline_ && !status_changing() && (phase_ == Phase::kOpen || phase_ == Phase::kDraining)) {
-    task_ = std::move(tasks_.front());
-    tasks_.pop_front();
+  while (!task_ && !tasks_.empty() && !offline_ && !returning_ && !status_changing() && (phase_ == Phase::kOpen || phase_ == Phase::kDraining)) {
+    const auto next = std::ranges::find_if(tasks_, [&](const Task& task) { return now >= retry_at_ || task.kind != TaskKind::kDisconnect; });
+    if (next == tasks_.end() || (next->kind == TaskKind::kReturn && now < retry_at_)) {
+      return;
+    }
+    task_ = std::move(*next);
+    tasks_.erase(next);
     subject_ = {};
     update_done_ = false;
     switch (task_->kind) {
@@ -104,8 +109,21 @@ void Moderator::run_tasks(TimeMs now) {
       case TaskKind::kDisconnect: begin_disconnect(now); break;
       case TaskKind::kRejoin: begin_rejoin(now); break;
       case TaskKind::kRefresh: begin_refresh(now); break;
+      case TaskKind::kReturn: begin_return(now); break;
     }
   }
+}
+
+std::optional<TimeMs> Moderator::role_deadline() const {
+  std::optional<TimeMs> best;
+  if (put_off_at_ != 0) {
+    best = put_off_at_;
+  }
+  const auto waits = [](const Task& task) { return task.kind == TaskKind::kDisconnect || task.kind == TaskKind::kReturn; };
+  if (retry_at_ != 0 && !task_ && std::ranges::any_of(tasks_, waits)) {
+    sooner(best, retry_at_);
+  }
+  return best;
 }
 
 void Moderator::end_task(std::optional<SessionError> error) {

@@ -12,12 +12,16 @@
 //   leave:  leave reply at once -> commit to the channel -> acks
 //   rejoin: one commit swaps the member's leaf -> answer with the welcome, commit to the channel -> acks
 //   keys:   own leaf anew, commit to the channel -> acks
+//   return: after a restart: own leaf anew, commit and roster to the channel -> acks; before it nothing is encrypted
 // Without MLS the same messages carry no commit. With two members nothing goes to the channel but the welcome.
 //
 // Differs from upstream: members are full names, so several instances of a service may be in; a member that did not confirm
 // its welcome is taken out again; a removal goes on although somebody did not acknowledge its commit; a group whose last
 // member left stays open; whoever is no member but still thinks so is told to leave; members that missed an update are
 // brought up to date (metadata slipway-roster).
+//
+// Kept over a restart: the group at each commit, before the commit goes out; the roster and what is half done. Each life of a
+// moderator counts its rosters 2^32 further on, so that whatever it says is newer than all it has forgotten.
 
 #include <deque>
 
@@ -32,6 +36,10 @@ class Moderator final : public Session {
   // Point to point: the peer's service, or one instance of it. The operation ends when the peer is there.
   Moderator(TimeMs now, SessionParts parts, const FullName& peer, OperationId operation);
 
+  // As it was kept; the group is restored. Subscribes, renews its keys, tells the members, takes out whose welcome is not known
+  // to have arrived.
+  static std::unique_ptr<Moderator> restore(TimeMs now, SessionParts parts, const SessionRecord& record, const SessionProgress& progress);
+
   Call invite(TimeMs now, const FullName& name, OperationId operation) override;
   Call remove(TimeMs now, const FullName& name, OperationId operation) override;
   Call refresh_keys(TimeMs now, OperationId operation) override;
@@ -41,7 +49,7 @@ class Moderator final : public Session {
   [[nodiscard]] std::uint32_t last_commit() const { return last_commit_; }
 
  private:
-  enum class TaskKind : std::uint8_t { kInvite, kRemove, kDisconnect, kRejoin, kRefresh };
+  enum class TaskKind : std::uint8_t { kInvite, kRemove, kDisconnect, kRejoin, kRefresh, kReturn };
   struct Task {
     TaskKind kind;
     FullName who;
@@ -64,19 +72,22 @@ class Moderator final : public Session {
   };
   using Stage = Candidate::Stage;
 
+  Moderator(TimeMs now, SessionParts parts, const SessionRecord& record, const SessionProgress& progress);
+
   void on_role_command(TimeMs now, const SessionMessage& message, MemberSlot slot) override;
   void on_result(TimeMs now, const CommandResult& result) override;
   void on_role_subscription(TimeMs now, const FullName& name, bool accepted) override;
   void on_time(TimeMs now) override;
   void after_event(TimeMs now) override { run_tasks(now); }
-  [[nodiscard]] std::optional<TimeMs> role_deadline() const override { return put_off_at_ == 0 ? std::nullopt : std::optional(put_off_at_); }
+  [[nodiscard]] std::optional<TimeMs> role_deadline() const override;
+  void describe(SessionRecord& record) const override;
   void begin_leaving(TimeMs now) override;
   void on_stranger(TimeMs now, const SessionMessage& message) override;
   void on_member_heartbeat(TimeMs now, MemberSlot slot, const Heartbeat& heartbeat, std::uint64_t version) override;
   void on_nack(TimeMs now, const SessionMessage& message) override;
   void on_behind(TimeMs) override {}  // nobody is ahead of who makes the epochs
   void on_end() override;
-  [[nodiscard]] bool busy() const override { return task_ || (!offline_ && !tasks_.empty()); }
+  [[nodiscard]] bool busy() const override { return returning_ || task_ || (!offline_ && !tasks_.empty()); }
 
   Call check_change(const char* doing, const FullName& name) const;
   Call enqueue(Task task);
@@ -109,12 +120,21 @@ class Moderator final : public Session {
   void send_leave(TimeMs now);
   void on_member_leaves(TimeMs now, const SessionMessage& message, MemberSlot slot);
   void begin_disconnect(TimeMs now);
-  // Takes the leaf out and tells who stays; false if there is nobody to tell.
-  bool commit_removal(TimeMs now, const ParticipantInfo& gone);
+  // The commit that takes the leaf out: null without MLS, or if there is no leaf.
+  std::expected<SharedBytes, std::string> take_leaf_out(const FullName& name);
+  // Tells who stays; false if there is nobody to tell.
+  bool announce_removal(TimeMs now, const ParticipantInfo& gone, SharedBytes commit);
+  // The commit must be, and the group refused: once more later.
+  void try_again_later(TimeMs now);
+  [[nodiscard]] std::vector<ParticipantInfo> participants_and_leaves() const;
 
   void on_rejoin_request(TimeMs now, const SessionMessage& message, MemberSlot slot);
   void begin_rejoin(TimeMs now);
   void begin_refresh(TimeMs now);
+  void announce_self(TimeMs now, SharedBytes commit);
+  void give_up_returning();
+  void come_again(TimeMs now);
+  void begin_return(TimeMs now);
   void send_update(TimeMs now, GroupUpdate update, SharedBytes commit, std::vector<FullName> awaited);
   void on_update_result(TimeMs now, const CommandResult& result);
   void evict(TimeMs now, const FullName& name);
@@ -127,6 +147,8 @@ class Moderator final : public Session {
   TimeMs put_off_at_ = 0;          // those who are not ready then come after the others
   bool update_done_ = false;       // the channel knows of the newcomers
   bool group_created_ = false;
+  bool returning_ = false;         // restored, and not yet subscribed
+  TimeMs retry_at_ = 0;            // what the group refused is put off until then
   int subscriptions_left_ = 0;
   std::uint32_t last_commit_ = 0;
   TimeMs evicted_at_ = 0;

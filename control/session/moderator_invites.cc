@@ -97,6 +97,14 @@ void Moderator::found(TimeMs now, Candidate& candidate) {
 
 void Moderator::on_role_subscription(TimeMs now, const FullName& name, bool accepted) {
   const auto waiting = std::ranges::find(candidates_, Stage::kSubscribing, &Candidate::stage);
+  if (returning_ && (name == channel_ || name == control_)) {
+    if (!accepted) {
+      give_up_returning();
+    } else if (--subscriptions_left_ == 0) {
+      come_again(now);
+    }
+    return;
+  }
   if (waiting == candidates_.end() || !(name == channel_ || name == control_)) {
     return;
   }
@@ -153,6 +161,9 @@ void Moderator::on_join_reply(TimeMs now, const SessionMessage& message) {
 void Moderator::on_time(TimeMs now) {
   if (put_off_at_ != 0 && now >= put_off_at_) {
     put_off_slow(now);
+  }
+  if (now >= retry_at_) {
+    retry_at_ = 0;
   }
 }
 
@@ -284,12 +295,19 @@ void Moderator::let_in(TimeMs now) {
   step_ = Step::kAdd;
   ++last_commit_;
   roster_version_ += candidates_.size();  // more than one: members take the whole list
+  for (Candidate& candidate : candidates_) {
+    candidate.stage = Stage::kWelcome;
+    roster_[roster_.find(candidate.found.hashed())].since_version = roster_version_;
+  }
+  if (facts_.is_group()) {
+    store(true);
+  }
   update_done_ = roster_.size() <= 1 + candidates_.size();
   if (!update_done_) {
     std::vector<FullName> awaited = online_others();
     std::erase_if(awaited, [&](const FullName& name) { return std::ranges::find(candidates_, name, &Candidate::found) != candidates_.end(); });
     const Candidate& first = candidates_.front();
-    send_update(now, {GroupOperation::kAdd, {first.found, first.settings, MemberStatus::kOnline}, roster_.participants(), std::nullopt},
+    send_update(now, {GroupOperation::kAdd, {first.found, first.settings, MemberStatus::kOnline}, participants_and_leaves(), std::nullopt},
                 commit ? commit->commit : nullptr, std::move(awaited));
   }
   for (Candidate& candidate : candidates_) {
@@ -298,7 +316,7 @@ void Moderator::let_in(TimeMs now) {
 }
 
 void Moderator::send_welcome(TimeMs now, Candidate& candidate, const std::optional<GroupCommit>& commit) {
-  GroupWelcome welcome{roster_.participants(), std::nullopt};
+  GroupWelcome welcome{participants_and_leaves(), std::nullopt};
   if (commit) {
     welcome.mls = MlsPayload{last_commit_, commit->welcome};
   }
@@ -315,6 +333,7 @@ void Moderator::send_welcome(TimeMs now, Candidate& candidate, const std::option
 
 void Moderator::welcomed(TimeMs now, Candidate& candidate) {
   candidate.stage = Stage::kDone;
+  facts_.is_group() ? note_change() : store(true);
   if (const MemberSlot slot = roster_.find(candidate.found.hashed()); slot != kNoSlot) {
     out_.presence(candidate.found, PresenceChange::kJoined);
     if (roster_[slot].direction.receives) {

@@ -8,28 +8,50 @@ namespace slipway {
 
 // --- taking out --------------------------------------------------------------------------------------------------
 
-bool Moderator::commit_removal(TimeMs now, const ParticipantInfo& gone) {
-  SharedBytes commit;
-  if (group_) {
-    auto removed = group_->remove(gone.name);
-    if (removed) {
-      commit = std::move(removed->commit);
-    } else {
-      ++out_.refused().bad_commit;
-    }
-    if (!commit) {
-      return false;  // not in the tree: nobody's epoch changes
-    }
+std::expected<SharedBytes, std::string> Moderator::take_leaf_out(const FullName& name) {
+  if (!group_) {
+    return nullptr;
+  }
+  auto removed = group_->remove(name);
+  if (!removed) {
+    ++out_.refused().bad_commit;
+    return std::unexpected(std::move(removed.error()));
+  }
+  return std::move(removed->commit);
+}
+
+bool Moderator::announce_removal(TimeMs now, const ParticipantInfo& gone, SharedBytes commit) {
+  if (group_ && !commit) {
+    return false;  // it was not in the tree: nobody's epoch changes
   }
   ++last_commit_;
   ++roster_version_;
+  store(true);
   if (roster_.size() < 2) {
     return false;
   }
   std::vector<ParticipantInfo> all = roster_.participants();
   all.push_back(gone);  // a removal's list still holds the removed
-  send_update(now, {GroupOperation::kRemove, gone, std::move(all), std::nullopt}, commit, online_others());
+  send_update(now, {GroupOperation::kRemove, gone, std::move(all), std::nullopt}, std::move(commit), online_others());
   return true;
+}
+
+void Moderator::try_again_later(TimeMs now) {
+  retry_at_ = now + kRefusedCommitMs;
+  tasks_.push_front(std::move(*task_));
+  task_.reset();
+  step_ = Step::kIdle;
+}
+
+// Whoever left a moment ago may still have a leaf: newcomers are told whose it is.
+std::vector<ParticipantInfo> Moderator::participants_and_leaves() const {
+  std::vector<ParticipantInfo> all = roster_.participants();
+  for (const Task& task : tasks_) {
+    if (task.kind == TaskKind::kDisconnect && all.size() < kMaxSessionMembers && !roster_.contains(task.who)) {
+      all.push_back({task.who, {}, MemberStatus::kOffline});
+    }
+  }
+  return all;
 }
 
 void Moderator::begin_remove(TimeMs now) {
@@ -39,10 +61,15 @@ void Moderator::begin_remove(TimeMs now) {
     return;
   }
   const ParticipantInfo gone{roster_[slot].name, roster_[slot].direction, roster_[slot].status};
+  auto commit = take_leaf_out(gone.name);
+  if (!commit) {
+    fail_task(SessionFault::kGroupRefused, "removing", std::move(commit.error()));
+    return;
+  }
   subject_ = gone.name;
   drop_member(slot, PresenceChange::kRemoved);
   step_ = Step::kRemoveCommit;
-  if (!commit_removal(now, gone)) {
+  if (!announce_removal(now, gone, std::move(*commit))) {
     send_leave(now);
   }
 }
@@ -57,10 +84,12 @@ void Moderator::send_leave(TimeMs now) {
 void Moderator::on_member_leaves(TimeMs, const SessionMessage& message, MemberSlot slot) {
   first_time(message);
   reply(message, MessageType::kLeaveReply, LeaveReply{});  // also to who is none any more: so that it stops asking
-  if (slot == kNoSlot) {
+  // A copy from before it was let in again must not end the new membership.
+  if (slot == kNoSlot || (version_of(message) != 0 && version_of(message) < roster_[slot].since_version)) {
     return;
   }
   const ParticipantInfo gone{roster_[slot].name, roster_[slot].direction, MemberStatus::kOffline};
+  note_change();
   drop_member(slot, PresenceChange::kLeft);
   if (!facts_.is_group()) {
     finish(close_operation_ != kNoOperation ? CloseReason::kByUs : CloseReason::kPeerLeft);
@@ -73,7 +102,10 @@ void Moderator::on_member_leaves(TimeMs, const SessionMessage& message, MemberSl
 
 void Moderator::begin_disconnect(TimeMs now) {
   step_ = Step::kUpdate;
-  if (!commit_removal(now, {task_->who, {}, MemberStatus::kOffline})) {
+  auto commit = take_leaf_out(task_->who);
+  if (!commit) {
+    try_again_later(now);
+  } else if (!announce_removal(now, {task_->who, {}, MemberStatus::kOffline}, std::move(*commit))) {
     end_task();
   }
 }
@@ -112,7 +144,11 @@ void Moderator::begin_rejoin(TimeMs now) {
   const ParticipantInfo was{roster_[slot].name, roster_[slot].direction, roster_[slot].status};
   ++last_commit_;
   ++roster_version_;
-  reply(*task_->request, MessageType::kRejoinReply, RejoinReply{last_commit_, replaced->welcome});
+  store(true);
+  SessionMessage answer = out_.compose(MessageType::kRejoinReply, task_->request->message_id, task_->request->source);
+  answer.payload = RejoinReply{last_commit_, replaced->welcome};
+  stamp_version(answer);
+  reply(*task_->request, std::move(answer));
   roster_[slot].missed_update = false;
   set_status(now, slot, MemberStatus::kOnline, true);
   step_ = Step::kUpdate;
@@ -126,14 +162,19 @@ void Moderator::begin_refresh(TimeMs now) {
     return;
   }
   ++last_commit_;
+  ++roster_version_;
+  store(true);
+  announce_self(now, refreshed->commit);
+}
+
+void Moderator::announce_self(TimeMs now, SharedBytes commit) {
   if (roster_.size() < 2) {
     end_task();
     return;
   }
-  ++roster_version_;
   step_ = Step::kUpdate;
   const ParticipantInfo self{facts_.local, facts_.direction, MemberStatus::kOnline};
-  send_update(now, {GroupOperation::kRejoin, self, roster_.participants(), std::nullopt}, refreshed->commit, online_others());
+  send_update(now, {GroupOperation::kRejoin, self, roster_.participants(), std::nullopt}, std::move(commit), online_others());
 }
 
 void Moderator::send_update(TimeMs now, GroupUpdate update, SharedBytes commit, std::vector<FullName> awaited) {

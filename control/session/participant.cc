@@ -76,7 +76,11 @@ void Participant::on_welcome(TimeMs now, const SessionMessage& message) {
     return;
   }
   if (group_) {
-    if (!welcome.mls->content || !group_->join(*welcome.mls->content)) {
+    std::vector<FullName> members;
+    for (const ParticipantInfo& info : welcome.participants) {
+      members.push_back(info.name);
+    }
+    if (!welcome.mls->content || !group_->join(*welcome.mls->content, members)) {
       ++out_.refused().bad_commit;
       return;
     }
@@ -90,11 +94,15 @@ void Participant::on_welcome(TimeMs now, const SessionMessage& message) {
   key_package_ = nullptr;
   behind_ = false;
   roster_version_ = version_of(message);
+  life_ = roster_version_ >> kRosterLifeBit;
   apply_roster(now, welcome.participants, {}, true);
   if (const MemberSlot slot = roster_.find(moderator_.hashed()); slot != kNoSlot) {
     roster_[slot].from_slipway = message.from_slipway;
   }
   welcome_ = message;
+  if (resuming()) {
+    resume(now);
+  }
   if (!facts_.is_group() || state_ == State::kActive) {  // let in again without having noticed that we were out
     stopped_.reset();
     enter(now);
@@ -111,11 +119,14 @@ void Participant::on_role_subscription(TimeMs now, const FullName& name, bool ac
   if (state_ != State::kSubscribing || phase_ == Phase::kLeaving || !(name == channel_ || name == control_)) {
     return;
   }
-  if (!accepted) {
+  if (!accepted && resuming()) {
+    keep_for_later();  // perhaps the next start finds a node that lets us in
+    finish(CloseReason::kSetupFailed);
+  } else if (!accepted) {
     phase_ = Phase::kLeaving;
     begin_leaving(now);
   } else if (--subscriptions_left_ == 0) {
-    enter(now);
+    resuming() ? come_again(now) : enter(now);
   }
 }
 
@@ -127,6 +138,7 @@ void Participant::enter(TimeMs now) {
   enter_group_traffic();
   reply(*welcome_, MessageType::kGroupAck, GroupAck{});
   welcome_.reset();
+  store(false);
   if (opened) {
     out_.push(SessionOpened{facts_.handle});
   }
@@ -171,16 +183,21 @@ bool Participant::follow_commit(TimeMs now, const SessionMessage& message) {
     return false;
   }
   const std::uint32_t commit_id = update.mls->commit_id;
+  const std::uint64_t life = version_of(message) >> kRosterLifeBit;
+  if (commit_id <= last_commit_ && life > life_) {  // that number was another commit's
+    on_behind(now);
+    return false;
+  }
   if (commit_id <= last_commit_) {
     return true;
   }
-  if (commit_id != last_commit_ + 1 || state_ != State::kActive) {
+  if (commit_id != last_commit_ + 1 || state_ != State::kActive || resuming()) {
     if (stored_.size() < kStoredCommits || stored_.contains(commit_id)) {
       stored_.insert_or_assign(commit_id, message);
     } else {
       ++out_.refused().no_room;
     }
-    if (gap_deadline_ == 0 && state_ == State::kActive) {
+    if (gap_deadline_ == 0 && state_ == State::kActive && !resuming()) {
       gap_deadline_ = now + kCommitGapMs;
     }
     return false;
@@ -192,7 +209,9 @@ bool Participant::follow_commit(TimeMs now, const SessionMessage& message) {
     return false;
   }
   last_commit_ = commit_id;
+  life_ = std::max(life_, life);
   gap_deadline_ = 0;
+  note_change();
   if (*effect == CommitEffect::kRemovedSelf) {
     removed_from_group(now);
   }
@@ -200,7 +219,7 @@ bool Participant::follow_commit(TimeMs now, const SessionMessage& message) {
 }
 
 void Participant::follow_stored(TimeMs now) {
-  while (!closed() && state_ == State::kActive) {
+  while (!closed() && state_ == State::kActive && !resuming()) {
     const auto next = stored_.begin();
     if (next == stored_.end()) {
       gap_deadline_ = 0;
@@ -225,6 +244,7 @@ void Participant::apply_update(TimeMs now, const SessionMessage& message) {
   if (version != 0 && version <= roster_version_) {
     return;  // a late copy: what it says is older than what we have
   }
+  note_change();
   const bool next_version = version == roster_version_ + 1;  // nothing was missed: the change says all
   roster_version_ = std::max(roster_version_, version);
   const FullName& subject = update.participant.name;
@@ -339,7 +359,7 @@ void Participant::on_rejoin_reply(TimeMs now, const SessionMessage& message) {
   commands_.cancel(CommandPurpose::kRejoin);
   const auto& answer = std::get<RejoinReply>(message.payload);
   first_time(message);
-  const bool in = answer.mls_content && group_->join(*answer.mls_content);
+  const bool in = answer.mls_content && group_->join(*answer.mls_content, {});
   reply(message, MessageType::kGroupAck, GroupAck{});
   if (!in) {
     ++out_.refused().bad_commit;
@@ -348,11 +368,16 @@ void Participant::on_rejoin_reply(TimeMs now, const SessionMessage& message) {
     return;
   }
   last_commit_ = answer.commit_id;
+  life_ = std::max(life_, version_of(message) >> kRosterLifeBit);
+  note_change();
   behind_ = false;
   offline_ = false;
   gap_deadline_ = 0;
   rejoin_pause_ms_ = 0;
   next_rejoin_ = 0;
+  if (resuming()) {
+    resume(now);
+  }
   for (const OperationId operation : std::exchange(rejoin_operations_, {})) {
     out_.resolve(operation);
   }
@@ -368,7 +393,48 @@ void Participant::rejoin_failed(TimeMs now, const char* why) {
   next_rejoin_ = now + rejoin_pause_ms_;
 }
 
-void Participant::on_member_heartbeat(TimeMs, MemberSlot, const Heartbeat&, std::uint64_t) {}
+void Participant::on_member_heartbeat(TimeMs now, MemberSlot slot, const Heartbeat&, std::uint64_t version) {
+  // Its first commit of this life is on the way to us, or got lost, or does not follow what we know.
+  if (group_ && roster_[slot].name == moderator_ && version >> kRosterLifeBit > life_ && gap_deadline_ == 0 && !resuming()) {
+    gap_deadline_ = now + kCommitGapMs;
+  }
+}
+
+// --- after a restart -----------------------------------------------------------------------------------------------
+
+Participant::Participant(TimeMs now, SessionParts parts, const SessionRecord& record, const SessionProgress& progress)
+    : Session(now, std::move(parts)) {
+  take_up(now, record, progress);
+  last_commit_ = record.last_commit;
+  life_ = record.roster_version >> kRosterLifeBit;
+}
+
+std::unique_ptr<Participant> Participant::restore(TimeMs now, SessionParts parts, const SessionRecord& record, const SessionProgress& progress) {
+  std::unique_ptr<Participant> participant(new Participant(now, std::move(parts), record, progress));
+  if (participant->facts_.is_group()) {
+    participant->state_ = State::kSubscribing;
+    participant->subscribed_ = true;
+    participant->subscriptions_left_ = 2;
+    participant->out_.push(SubscribeName{participant->facts_.handle, participant->channel_});
+    participant->out_.push(SubscribeName{participant->facts_.handle, participant->control_});
+  } else {
+    participant->come_again(now);
+  }
+  return participant;
+}
+
+void Participant::come_again(TimeMs now) {
+  state_ = State::kActive;
+  if (group_) {
+    behind_ = true;
+    start_rejoin(now);  // what we send waits until we have keys again
+    return;
+  }
+  resume(now);
+  if (facts_.is_group()) {
+    say_online(now);
+  }
+}
 
 // --- leaving and time ----------------------------------------------------------------------------------------------
 
@@ -385,6 +451,7 @@ void Participant::begin_leaving(TimeMs now) {
   commands_.cancel_all();
   SessionMessage farewell = command(MessageType::kLeaveRequest, moderator_, LeaveRequest{});
   farewell.metadata.emplace(metadata_key::kLeaving, metadata_key::kTrue);
+  stamp_version(farewell);
   commands_.send(now, CommandPurpose::kLeave, std::move(farewell), {moderator_});
 }
 

@@ -7,6 +7,12 @@
 // member ask to be let in again (rejoin), with growing pauses, until its epoch is right. An update that was applied is
 // acknowledged again when it is repeated.
 //
+// Kept over a restart: who is in and which commit came last, but no keys: a member that begins again asks to be let in with new
+// ones (without MLS it says that it is online), so that none is used twice. What came meanwhile is repeated by its senders.
+//
+// A moderator that was restored says so in its roster versions. If its commits then do not follow what we know, it has forgotten
+// one that we processed, and we ask to be let in again.
+//
 // A group update that re-adds ourselves is acknowledged to a moderator of ours only: upstream's waits for ever after it has
 // dropped our acknowledgement of the rejoin as a replay (its own timer clears that up if we stay silent).
 
@@ -20,6 +26,9 @@ class Participant final : public Session {
  public:
   // From a join request that was verified and makes sense; answers it. Null if the group gives no key package.
   static std::unique_ptr<Participant> join(TimeMs now, SessionParts parts, const SessionMessage& request);
+
+  // As it was kept. Subscribes, then comes back.
+  static std::unique_ptr<Participant> restore(TimeMs now, SessionParts parts, const SessionRecord& record, const SessionProgress& progress);
 
   Call refresh_keys(TimeMs now, OperationId operation) override;
   [[nodiscard]] bool is_moderator() const override { return false; }
@@ -35,12 +44,14 @@ class Participant final : public Session {
   enum class State : std::uint8_t { kJoining, kSubscribing, kActive };
 
   Participant(TimeMs now, SessionParts parts, const SessionMessage& request);
+  Participant(TimeMs now, SessionParts parts, const SessionRecord& record, const SessionProgress& progress);
 
   void on_role_command(TimeMs now, const SessionMessage& message, MemberSlot slot) override;
   void on_result(TimeMs now, const CommandResult& result) override;
   void on_role_subscription(TimeMs now, const FullName& name, bool accepted) override;
   void on_time(TimeMs now) override;
   [[nodiscard]] std::optional<TimeMs> role_deadline() const override;
+  void describe(SessionRecord& record) const override { record.last_commit = last_commit_; }
   void begin_leaving(TimeMs now) override;
   void on_stranger(TimeMs, const SessionMessage&) override {}
   void on_member_heartbeat(TimeMs now, MemberSlot slot, const Heartbeat& heartbeat, std::uint64_t version) override;
@@ -52,6 +63,7 @@ class Participant final : public Session {
   bool answer_join(const SessionMessage& request);
   void on_welcome(TimeMs now, const SessionMessage& message);
   void enter(TimeMs now);
+  void come_again(TimeMs now);
   void on_update(TimeMs now, const SessionMessage& message);
   bool follow_commit(TimeMs now, const SessionMessage& message);
   void apply_update(TimeMs now, const SessionMessage& message);
@@ -68,6 +80,7 @@ class Participant final : public Session {
   std::optional<SessionMessage> welcome_;  // acknowledged when the subscriptions are
   int subscriptions_left_ = 0;
   std::uint32_t last_commit_ = 0;
+  std::uint64_t life_ = 0;               // of the moderator, whose commits we follow
   std::map<std::uint32_t, SessionMessage> stored_;  // updates behind a gap, by commit id
   TimeMs give_up_at_ = 0;                // no welcome, or nobody tells us to leave
   TimeMs gap_deadline_ = 0;

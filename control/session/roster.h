@@ -22,6 +22,7 @@ struct Member {
   bool missed_update = false;  // the moderator's view: it did not acknowledge a change of the group
   bool from_slipway = false;
   std::uint32_t misses = 0;    // heartbeats in a row
+  std::uint64_t since_version = 0;  // of the roster when it came in; the moderator's
 };
 
 class Roster {

@@ -16,6 +16,7 @@ Session::Session(TimeMs now, SessionParts parts)
       receiver_(facts_, out_),
       commands_(facts_, out_, parts.random),
       verify_commands_(parts.verify_commands || facts_.mls.has_value()),
+      store_key_(parts.store_key),
       next_tick_(now + kHeartbeatMs) {
   out_.use_group(group_.get());
 }
@@ -157,6 +158,10 @@ bool Session::first_time(const SessionMessage& message) { return replies_.note(m
 void Session::reply(const SessionMessage& request, MessageType type, Payload payload) {
   SessionMessage answer = out_.compose(type, request.message_id, request.source);
   answer.payload = std::move(payload);
+  reply(request, std::move(answer));
+}
+
+void Session::reply(const SessionMessage& request, SessionMessage answer) {
   replies_.keep(request, answer);
   out_.send(std::move(answer));
 }
@@ -372,6 +377,9 @@ void Session::put_unreachable_offline(TimeMs now) {
 }
 
 void Session::tick(TimeMs now) {
+  if (receiver_.delivered() != stored_delivered_) {
+    store_progress();
+  }
   const bool reached_all = out_.take_reached_all();
   if (offline_ || !taking_data_ || phase_ == Phase::kLeaving || stopped_ == SessionFault::kRemoved) {
     return;
@@ -412,6 +420,7 @@ void Session::settle(TimeMs now) {
     after_event(now);
     const auto result = commands_.take_result();
     if (!result) {
+      store_what_changed();
       return;
     }
     if (result->purpose == CommandPurpose::kStatus) {
@@ -465,6 +474,9 @@ void Session::finish(CloseReason reason) {
   receiver_.end();
   phase_ = Phase::kClosed;
   out_.resolve(std::exchange(close_operation_, kNoOperation));
+  if (kept_) {
+    out_.push(ForgetSession{facts_.handle, store_key_});
+  }
   out_.push(SessionClosed{facts_.handle, reason});
   out_.use_group(nullptr);
   group_.reset();

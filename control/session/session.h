@@ -20,6 +20,7 @@
 #include "session/data_sender.h"
 #include "session/reply_cache.h"
 #include "session/roster.h"
+#include "session/session_record.h"
 #include "session/session_output.h"
 
 namespace slipway {
@@ -31,6 +32,7 @@ struct SessionParts {
   SessionRefusals& refusals;
   RandomSource& random;
   std::unique_ptr<SessionGroup> group;  // null iff MLS is off
+  std::uint64_t store_key = 0;          // what it is kept under over a restart; 0: it is not kept
   bool verify_commands = true;          // refuse commands that are not authentic; always so with MLS
 };
 
@@ -101,12 +103,14 @@ class Session {
   virtual void on_behind(TimeMs now) = 0;                // somebody is in a later epoch
   virtual void on_end() = 0;                             // resolve what waits: the session ends
   [[nodiscard]] virtual bool busy() const = 0;           // a change of status must wait
+  virtual void describe(SessionRecord& record) const = 0;  // what the role must not forget
 
   // --- what roles use --------------------------------------------------------------------------------------------
   [[nodiscard]] bool is_self(const FullName& name) const { return name == facts_.local; }
   // True once for each command; later copies get the answer again.
   bool first_time(const SessionMessage& message);
   void reply(const SessionMessage& request, MessageType type, Payload payload);
+  void reply(const SessionMessage& request, SessionMessage answer);
   // A command that is signed on its way out. The id is fresh.
   [[nodiscard]] SessionMessage command(MessageType type, const FullName& to, Payload payload);
   [[nodiscard]] SessionMessage group_command(MessageType type, Payload payload);
@@ -125,6 +129,21 @@ class Session {
   [[nodiscard]] bool status_changing() const { return status_change_.has_value(); }
   void abandon_status_change() { status_change_.reset(); }
   void finish(CloseReason reason);
+  // --- over a restart
+  // From now on it is kept. The group too: its keys change with the commit that is about to go out.
+  void store(bool with_group);
+  // Something that is kept has changed: written when the event is over.
+  void note_change() { changed_ = true; }
+  void keep_for_later() { kept_ = false; }  // the end of this session is not the end of what is kept
+  // Restored: nothing is sent or taken until `resume`.
+  void take_up(TimeMs now, const SessionRecord& record, const SessionProgress& progress);
+  void resume(TimeMs now);
+  void say_online(TimeMs now);  // without waiting for the answers
+  [[nodiscard]] bool resuming() const { return resuming_; }
+  void beat_soon(TimeMs now) {  // a heartbeat, so that others know that we are here
+    force_heartbeat_ = true;
+    next_tick_ = now;
+  }
   // No more publishing: what is open ends.
   void stop_sending(SessionFault fault);
 
@@ -162,8 +181,18 @@ class Session {
   void settle(TimeMs now);
   void drain(TimeMs now);
   void put_unreachable_offline(TimeMs now);
+  void use_data_id();
+  void store_progress();
+  void store_what_changed();
+  [[nodiscard]] SharedBytes encoded_progress();
 
   bool verify_commands_;
+  std::uint64_t store_key_;
+  bool kept_ = false;                        // something is stored under the key
+  bool changed_ = false;
+  bool resuming_ = false;
+  std::uint32_t stored_sent_ = 0;            // data ids up to here may be used before the next write
+  std::uint64_t stored_delivered_ = 0;
   bool taking_data_ = false;
   bool force_heartbeat_ = false;
   TimeMs next_tick_;

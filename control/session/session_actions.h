@@ -89,8 +89,26 @@ struct SessionClosed {
   CloseReason reason;
 };
 
+// A session as it must outlive the process: replaces what was kept under its key. A part that is null stays as it was kept.
+// Durable before the next action is carried out: otherwise others know of a commit that we forgot. All parts at once.
+struct StoredSession {
+  SharedBytes record;    // see session_record.h
+  SharedBytes progress;
+  SharedBytes group;     // MLS state of a moderator: secret, wiped when let go
+};
+struct StoreSession {
+  SessionHandle session{};
+  std::uint64_t key = 0;  // of the session: the same after it was restored
+  StoredSession parts;
+};
+// The session is over: what was kept under its key is for nobody.
+struct ForgetSession {
+  SessionHandle session{};
+  std::uint64_t key = 0;
+};
+
 using Action = std::variant<SendMessage, DeliverMessage, MessagesLost, Resolve, Presence, SubscribeName, UnsubscribeName,
-                            SessionOpened, SessionClosed>;
+                            SessionOpened, SessionClosed, StoreSession, ForgetSession>;
 using Actions = std::vector<Action>;
 
 // What an application publishes.

@@ -44,6 +44,11 @@ inline constexpr std::size_t kMaxReplaySenders = kMaxSessionMembers + 512;
 inline constexpr std::size_t kStoredCommits = 8;                // commits that wait for an earlier one
 inline constexpr std::size_t kMaxCommandBytes = 4u << 20;       // key packages, commits, welcomes
 
+// --- what outlives the process --------------------------------------------------------------------------------
+inline constexpr std::uint32_t kStoredDataIds = 64;             // data ids used, or messages taken, between two writes
+inline constexpr int kRosterLifeBit = 32;                       // of roster versions: above it the moderator's lives are counted
+inline constexpr std::uint64_t kRefusedCommitMs = 5'000;        // the group refused a commit that must be: then try again
+
 // --- deadlines ----------------------------------------------------------------------------------------------
 inline constexpr std::uint64_t kWelcomeDeadlineMs = 60'000;     // from the join request to the welcome
 inline constexpr std::uint64_t kDrainMs = 60'000;               // closing waits no longer for acknowledgements

@@ -46,6 +46,7 @@ std::expected<std::uint32_t, SessionError> Session::publish(TimeMs now, Outgoing
   if (auto fits = check_outgoing(content, "publishing"); !fits) {
     return std::unexpected(std::move(fits.error()));
   }
+  use_data_id();
   return sender_.publish(now, std::move(content), operation);
 }
 
@@ -60,7 +61,11 @@ std::expected<std::uint32_t, SessionError> Session::publish_to(TimeMs now, const
                   "publishing to " + member.shown());
   }
   if (!facts_.is_group()) {
+    use_data_id();
     return sender_.publish(now, std::move(content), operation);
+  }
+  if (resuming_) {
+    return refuse(SessionFault::kNotReady, "publishing to " + member.shown());
   }
   return sender_.publish_to(now, slot, std::move(content), operation);
 }
@@ -134,6 +139,7 @@ void Session::send_status(TimeMs now) {
       }
     });
   }
+  commands_.cancel(CommandPurpose::kStatus);
   SessionMessage update = group_command(MessageType::kUpdateParticipantState,
                                         UpdateParticipantState{facts_.local, *status_change_, group_ ? group_->epoch() : 0});
   commands_.send(now, CommandPurpose::kStatus, std::move(update), std::move(awaited));

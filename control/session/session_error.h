@@ -39,6 +39,8 @@ namespace slipway {
   X(kTooLarge, "payload, type or metadata is too large")                                                                 \
   X(kReservedMetadata, "a metadata key belongs to the session layer: use another")                                       \
   X(kNoAnswer, "no instance acknowledged the message: it may or may not have been taken")                                \
+  X(kBadRecord, "what was kept of the session cannot be read: it is damaged, or another version wrote it")                \
+  X(kForeignRecord, "the session was kept by another application: restore it under the identity that it had")            \
   X(kPeerLeft, "the other side left")                                                                                    \
   X(kMlsOnAnycast, "anycast has no group and so no MLS: use a unicast session for encrypted messages")
 

@@ -38,6 +38,7 @@ class SessionGroup {
   virtual std::expected<void, std::string> create() = 0;
   // All of them with one commit, or none.
   virtual std::expected<GroupCommit, std::string> add(std::span<const JoiningMember> members) = 0;
+  // Null commit: it has no leaf, so that nothing is to be done.
   virtual std::expected<GroupCommit, std::string> remove(const FullName& member) = 0;
   // One commit takes the member's old leaf out and the new one in.
   virtual std::expected<GroupCommit, std::string> replace(const JoiningMember& member) = 0;
@@ -47,11 +48,17 @@ class SessionGroup {
   // --- a participant ------------------------------------------------------------------------------------------
   // A fresh one each time; join takes a welcome for any of those given out and not used.
   virtual std::expected<SharedBytes, std::string> key_package() = 0;
-  virtual std::expected<void, std::string> join(const Bytes& welcome) = 0;
+  // Refused if a leaf belongs to none of `members`, who else is in as the moderator says; empty: it says nothing here.
+  virtual std::expected<void, std::string> join(const Bytes& welcome, std::span<const FullName> members) = 0;
   virtual std::expected<CommitEffect, std::string> process(const Bytes& commit) = 0;
 
   // --- both ---------------------------------------------------------------------------------------------------
   [[nodiscard]] virtual std::uint64_t epoch() const = 0;  // 0 before create or join
+  // All that another object needs to go on in this group; secret, wiped when let go. Null before create or join.
+  [[nodiscard]] virtual SharedBytes save() = 0;
+  // Instead of create or join. What was sent since is not in there: `refresh` before anything is encrypted, or keys are used
+  // twice.
+  virtual std::expected<void, std::string> restore(const Bytes& saved) = 0;
   // Encrypts the blob in place and sets `identity`; everything else in the headers is final and gets covered.
   virtual std::expected<void, std::string> protect(SessionMessage& message) = 0;
   // Decrypts the blob in place and checks headers and sender. Keys of the last epochs are kept, so that data crosses a

@@ -61,7 +61,11 @@ std::expected<SessionFacts, SessionError> SessionLayer::facts_of(SessionType typ
 
 SessionParts SessionLayer::parts_of(SessionFacts facts) {
   auto group = facts.mls ? groups_.make() : nullptr;
-  return {std::move(facts), actions_, refusals_, random_, std::move(group), config_.enforce_identity};
+  std::uint64_t key = 0;
+  while (config_.keep_sessions && key == 0) {
+    key = std::uint64_t{random_.next()} << 32 | random_.next();
+  }
+  return {std::move(facts), actions_, refusals_, random_, std::move(group), key, config_.enforce_identity};
 }
 
 SessionHandle SessionLayer::keep(std::unique_ptr<Session> session) {
@@ -109,6 +113,49 @@ std::expected<SessionHandle, SessionError> SessionLayer::create_anycast(TimeMs n
   }
   anycast_sessions_.emplace(facts->handle, std::pair{facts->id, AnycastConfig{config.reliability}});
   return facts->handle;
+}
+
+std::expected<SessionHandle, SessionError> SessionLayer::restore(TimeMs now, std::uint64_t key, const StoredSession& stored) {
+  now = steady(now);
+  auto record = decode_record(stored.record);
+  auto progress = decode_progress(stored.progress);
+  if (!record || !progress) {
+    return std::unexpected(std::move(record ? progress.error() : record.error()));
+  }
+  const std::string about = "restoring the session on " + record->channel.shown();
+  if (record->local.id() != config_.local.id() || record->is_moderator != (record->moderator == record->local)) {
+    return refuse(SessionFault::kForeignRecord, about);
+  }
+  if (sessions_.size() + anycast_sessions_.size() >= kMaxSessions) {
+    return refuse(SessionFault::kTooManySessions, about);
+  }
+  const auto [first, last] = by_id_.equal_range(record->session_id);
+  if (std::any_of(first, last, [&](const auto& entry) { return sessions_.at(entry.second).session->moderator() == record->moderator; })) {
+    return refuse(SessionFault::kClosed, about + ": it is open");
+  }
+  if (record->reliability && !sane(*record->reliability)) {
+    return refuse(SessionFault::kBadRecord, about);
+  }
+  SessionFacts facts{.handle = SessionHandle{++last_handle_}, .type = record->type, .id = record->session_id, .local = record->local};
+  facts.direction = record->direction;
+  facts.reliability = record->reliability;
+  facts.control = record->reliability.value_or(facts.control);
+  facts.mls = record->mls;
+  facts.metadata = record->metadata;
+  SessionParts parts = parts_of(std::move(facts));
+  parts.store_key = config_.keep_sessions ? key : 0;
+  if (!record->is_moderator) {
+    return keep(Participant::restore(now, std::move(parts), *record, *progress));
+  }
+  if (parts.group && record->group_created) {
+    if (!stored.group) {
+      return refuse(SessionFault::kBadRecord, about + ": its group is missing");
+    }
+    if (auto restored = parts.group->restore(*stored.group); !restored) {
+      return refuse(SessionFault::kGroupRefused, about + ": " + restored.error());
+    }
+  }
+  return keep(Moderator::restore(now, std::move(parts), *record, *progress));
 }
 
 bool SessionLayer::serve(const FullName& service) {

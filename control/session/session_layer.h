@@ -33,6 +33,7 @@ struct LayerConfig {
   FullName local;                  // own full name, with id
   Direction direction;
   bool enforce_identity = false;   // refuse commands without a valid signature in sessions without MLS too; upstream's `enforce`
+  bool keep_sessions = false;      // StoreSession and ForgetSession say what is to be kept over a restart
 };
 
 class SessionLayer {
@@ -50,6 +51,12 @@ class SessionLayer {
   std::expected<SessionHandle, SessionError> create_group(TimeMs now, const FullName& channel, const FullName& control, const SessionConfig& config);
   // Its messages name their destinations; no other end is set up. MLS is refused.
   std::expected<SessionHandle, SessionError> create_anycast(TimeMs now, const SessionConfig& config);
+  // A session as it was kept under the key, after a restart. It subscribes by itself and comes back: a member asks to be let in with
+  // new keys, a moderator renews its own. What is published until then waits, if reliable. What was delivered since the last write
+  // (kStoredDataIds messages of all sources, or ten seconds, at most) may be delivered again; what was not acknowledged to us is
+  // not sent again.
+  // kBadRecord, kForeignRecord, kGroupRefused; kTooManySessions; kClosed: there is such a session already.
+  std::expected<SessionHandle, SessionError> restore(TimeMs now, std::uint64_t key, const StoredSession& stored);
   // Another service that this application answers for, besides its own name.
   bool serve(const FullName& service);
   void stop_serving(const FullName& service);

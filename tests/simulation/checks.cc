@@ -55,6 +55,11 @@ void Checks::resolved(OperationId operation, const Resolve& resolve) {
   }
 }
 
+std::optional<TimeMs> Checks::status_asked_at(OperationId operation) const {
+  const bool status = operation != 0 && operation <= operations_.size() && operations_[operation - 1].kind == OperationKind::kStatus;
+  return status ? std::optional(operations_[operation - 1].at) : std::nullopt;
+}
+
 void Checks::about(OperationId operation, const FullName& whom) {
   if (!whom.id().is_null()) {
     operations_[operation - 1].whom = whom.hashed();
@@ -75,7 +80,7 @@ void Checks::judge_change(const Resolve& resolve, const Session& session) {
   }
 }
 
-void Checks::delivered(const Name& at, const DeliverMessage& delivery, TimeMs since, bool reliable, bool mls) {
+void Checks::delivered(const Name& at, std::uint32_t life, const DeliverMessage& delivery, TimeMs since, bool reliable, bool mls) {
   ++deliveries;
   const AppMessage& message = delivery.message;
   const OperationId number = number_in(message.payload);
@@ -84,11 +89,11 @@ void Checks::delivered(const Name& at, const DeliverMessage& delivery, TimeMs si
     return;
   }
   Operation& op = operations_[number - 1];
-  const bool again = std::ranges::find(op.got, at) != op.got.end();
+  const bool again = std::ranges::find(op.got, std::pair(at, life)) != op.got.end();
   if (again && (reliable || mls || (message.anycast && message.message_id != 0))) {
     fail("message " + std::to_string(number) + " was delivered twice at " + hashed_text(at));
   }
-  op.got.push_back(at);
+  op.got.emplace_back(at, life);
   // With nobody to send it to it waited; else it went out when it was published. Without MLS a copy that comes late is like any other.
   if (mls && op.at < since && !op.expected.empty() && std::ranges::find(op.expected, at) == op.expected.end()) {
     fail("message " + std::to_string(number) + " was sent before " + hashed_text(at) + " came");
@@ -106,6 +111,7 @@ void Checks::interrupted(std::uint32_t session_id, const Name& member, TimeMs no
 
 void Checks::crashed(const Name& app, TimeMs now) {
   crashed_[app] = now;
+  std::erase_if(last_id_, [&](const auto& entry) { return entry.first.at == app; });
   for (Operation& op : operations_) {
     if (op.app == app && op.resolutions == 0) {
       op.over = true;
@@ -137,8 +143,10 @@ void Checks::judge_losses() {
       fail("anycast message " + std::to_string(i + 1) + " was acknowledged and never delivered");
     }
     for (const Name& member : op.expected) {
-      const auto contains = [&](const std::vector<Name>& list) { return std::ranges::find(list, member) != list.end(); };
-      if (contains(op.got) || contains(op.undelivered) || crashed_.contains(member)) {
+      const bool got = std::ranges::any_of(op.got, [&](const auto& entry) { return entry.first == member; });
+      const bool told = std::ranges::find(op.undelivered, member) != op.undelivered.end();
+      const auto crash = crashed_.find(member);
+      if (got || told || (crash != crashed_.end() && crash->second >= op.at)) {
         continue;
       }
       const auto left = interrupted_.find({op.session_id, member});
@@ -160,6 +168,14 @@ void Checks::judge_bounds(const SessionLayer& layer) {
   }
   if (!within) {
     fail("a buffer outgrew its bound");
+  }
+  for (const SessionHandle handle : layer.sessions()) {
+    const Session& session = *layer.find(handle);
+    session.roster().for_each([&](MemberSlot slot, const Member& member) {
+      if (member.status == MemberStatus::kOffline && session.sender().owed_by(slot) != 0) {
+        fail(member.name.shown() + " is held to be offline and to owe acknowledgements");
+      }
+    });
   }
 }
 

@@ -2,10 +2,11 @@
 // What must hold whatever happened: written down while the run goes on, judged when it is over.
 //
 //  - each operation that was taken resolves exactly once;
-//  - a reliable message is delivered at most once at each member, in the order of its sender, and unless its sender was told
-//    that a member did not get it, that member did, if it stayed;
+//  - a reliable message is delivered at most once at each member in each of its lives, in the order of its sender, and unless its
+//    sender was told that a member did not get it, that member did, if it stayed and did not crash;
 //  - whoever was invited in vain, or removed, is no member; nobody is thrown out of a membership by what was said before it;
-//  - what is forged does nothing;
+//  - what is forged does nothing; what is repeated is not carried out again;
+//  - no key is used twice, whoever crashed; whoever is held to be offline owes no acknowledgement;
 //  - while the network is well nobody has to be brought back into step, but for those who went offline or asked for new keys;
 //  - data opens only for members of the epoch that it was made in, and only from members; nothing sent before a member came
 //    reaches it;
@@ -38,15 +39,17 @@ class Checks {
   // Whom a change of the group is about, as far as that is known.
   void about(OperationId operation, const FullName& whom);
   void resolved(OperationId operation, const Resolve& resolve);
+  // Since when it has been asked for, if it is a change of status.
+  [[nodiscard]] std::optional<TimeMs> status_asked_at(OperationId operation) const;
   // At its end: the session at whoever asked for it.
   void judge_change(const Resolve& resolve, const Session& session);
   // `since`: when the receiver's session was made.
-  void delivered(const Name& at, const DeliverMessage& delivery, TimeMs since, bool reliable, bool mls);
+  void delivered(const Name& at, std::uint32_t life, const DeliverMessage& delivery, TimeMs since, bool reliable, bool mls);
   // The member's time in this session was interrupted or is over.
   void interrupted(std::uint32_t session_id, const Name& member, TimeMs now);
   // The receiver saw the source go: its next message may have any id.
   void stream_ends(const Name& at, SessionHandle session, const Name& source) { last_id_.erase({at, session, source}); }
-  // The application is gone with all it knew.
+  // The application is gone with all that it did not keep.
   void crashed(const Name& app, TimeMs now);
   void fail(std::string what);
 
@@ -76,7 +79,7 @@ class Checks {
     std::optional<Name> whom;
     std::vector<Name> expected;
     std::vector<Name> undelivered;
-    std::vector<Name> got;
+    std::vector<std::pair<Name, std::uint32_t>> got;  // by whom, in which of its lives
   };
   struct StreamKey {
     Name at;

@@ -4,12 +4,13 @@
 #include <cstring>
 #include <optional>
 #include <string>
+#include <tuple>
 
 namespace slipway::sim {
 
 namespace {
 
-enum class Kind : std::uint64_t { kKeyPackage = 0x4b50, kCommit = 0x434d, kWelcome = 0x5745, kData = 0x4441 };
+enum class Kind : std::uint64_t { kSaved = 0x5341, kKeyPackage = 0x4b50, kCommit = 0x434d, kWelcome = 0x5745, kData = 0x4441 };
 
 class Writer {
  public:
@@ -100,7 +101,7 @@ void FakeGroup::log() {
     for (const Leaf& leaf : epochs_.back().leaves) {
       members.push_back(leaf.name);
     }
-    log_->note(group_id_, epochs_.back().number, std::move(members));
+    log_->note(group_id_, epochs_.back().secret, std::move(members));
   }
 }
 
@@ -108,8 +109,14 @@ void GroupLog::breach(const FullName& source, const Name& reader, std::uint64_t 
   breaches_ += hashed_text(reader) + " opened data of " + source.shown() + " of epoch " + std::to_string(epoch) + "; ";
 }
 
-bool GroupLog::was_member(std::uint64_t group, std::uint64_t epoch, const Name& name) const {
-  const auto at = log_.find({group, epoch});
+void GroupLog::encrypted(std::uint64_t secret, std::uint64_t leaf, std::uint64_t generation) {
+  if (!used_.emplace(secret, leaf, generation).second) {
+    breaches_ += "a key was used twice, generation " + std::to_string(generation) + "; ";
+  }
+}
+
+bool GroupLog::was_member(std::uint64_t group, std::uint64_t secret, const Name& name) const {
+  const auto at = log_.find({group, secret});
   return at != log_.end() && std::ranges::find(at->second, name) != at->second.end();
 }
 
@@ -165,6 +172,9 @@ std::expected<GroupCommit, std::string> FakeGroup::commit(Change change, bool we
 }
 
 std::expected<GroupCommit, std::string> FakeGroup::add(std::span<const JoiningMember> members) {
+  if (refuses()) {
+    return std::unexpected("in no mood");
+  }
   if (epochs_.empty()) {
     return std::unexpected("no group yet");
   }
@@ -190,13 +200,16 @@ std::expected<GroupCommit, std::string> FakeGroup::add(std::span<const JoiningMe
 
 std::expected<GroupCommit, std::string> FakeGroup::remove(const FullName& member) {
   const Leaf* leaf = epochs_.empty() ? nullptr : leaf_of(epochs_.back(), member.hashed());
-  if (leaf == nullptr) {
-    return std::unexpected("no leaf of this member");
+  if (epochs_.empty() || refuses()) {
+    return std::unexpected("no group yet, or in no mood");
   }
-  return commit({{*leaf}, {}}, false);
+  return leaf == nullptr ? GroupCommit{} : commit({{*leaf}, {}}, false);
 }
 
 std::expected<GroupCommit, std::string> FakeGroup::replace(const JoiningMember& member) {
+  if (refuses()) {
+    return std::unexpected("in no mood");
+  }
   const Leaf* leaf = epochs_.empty() ? nullptr : leaf_of(epochs_.back(), member.name.hashed());
   Reader package(member.key_package ? std::span<const std::byte>(*member.key_package) : std::span<const std::byte>{});
   if (leaf == nullptr || !package.is(Kind::kKeyPackage) || !(package.name() == member.name.hashed())) {
@@ -210,6 +223,9 @@ std::expected<GroupCommit, std::string> FakeGroup::replace(const JoiningMember& 
 }
 
 std::expected<GroupCommit, std::string> FakeGroup::refresh() {
+  if (refuses()) {
+    return std::unexpected("in no mood");
+  }
   if (epochs_.empty()) {
     return std::unexpected("no group yet");
   }
@@ -233,7 +249,7 @@ std::expected<SharedBytes, std::string> FakeGroup::key_package() {
   return out.take();
 }
 
-std::expected<void, std::string> FakeGroup::join(const Bytes& welcome) {
+std::expected<void, std::string> FakeGroup::join(const Bytes& welcome, std::span<const FullName> members) {
   Reader in(welcome);
   if (!in.is(Kind::kWelcome)) {
     return std::unexpected("no welcome");
@@ -254,6 +270,10 @@ std::expected<void, std::string> FakeGroup::join(const Bytes& welcome) {
   }
   if (!in.ok() || !key) {
     return std::unexpected("the welcome is for no key package of ours");
+  }
+  const auto listed = [&](const Leaf& leaf) { return std::ranges::any_of(members, [&](const FullName& m) { return m.hashed() == leaf.name; }); };
+  if (!members.empty() && !std::ranges::all_of(epoch.leaves, listed)) {
+    return std::unexpected("somebody has a leaf and is no member");
   }
   std::erase(key_packages_, *key);
   if (group != group_id_) {
@@ -298,6 +318,43 @@ std::expected<CommitEffect, std::string> FakeGroup::process(const Bytes& bytes) 
   return CommitEffect::kNewEpoch;
 }
 
+SharedBytes FakeGroup::save() {
+  if (epochs_.empty()) {
+    return nullptr;
+  }
+  const Epoch& now = epochs_.back();  // what was sent in earlier epochs opens no more
+  Writer out(Kind::kSaved);
+  for (const std::uint64_t value : {group_id_, own_key_, generation_, now.number, now.secret, std::uint64_t{now.leaves.size()}}) {
+    out.put(value);
+  }
+  for (const Leaf& leaf : now.leaves) {
+    out.put(leaf.name);
+    out.put(leaf.key);
+  }
+  return out.take();
+}
+
+std::expected<void, std::string> FakeGroup::restore(const Bytes& saved) {
+  Reader in(saved);
+  if (!in.is(Kind::kSaved)) {
+    return std::unexpected("no saved group");
+  }
+  group_id_ = in.number();
+  own_key_ = in.number();
+  generation_ = in.number();
+  Epoch epoch{in.number(), 0, {}};
+  epoch.secret = in.number();
+  for (std::uint64_t i = 0, count = std::min(in.number(), kMost); i < count && in.ok(); ++i) {
+    const Name name = in.name();
+    epoch.leaves.push_back({name, in.number()});
+  }
+  if (!in.ok()) {
+    return std::unexpected("the saved group is cut off");
+  }
+  epochs_ = {std::move(epoch)};
+  return {};
+}
+
 std::expected<void, std::string> FakeGroup::protect(SessionMessage& message) {
   auto* content = std::get_if<AppPayload>(&message.payload);
   if (epochs_.empty() || removed_ || content == nullptr) {
@@ -310,6 +367,9 @@ std::expected<void, std::string> FakeGroup::protect(SessionMessage& message) {
   out.put(now.number);
   out.put(own_key_);
   out.put(++generation_);
+  if (log_ != nullptr) {
+    log_->encrypted(now.secret, own_key_, generation_);
+  }
   out.put(mix(now.secret, headers_hash(message)));
   if (content->blob) {
     out.put(std::span<const std::byte>(*content->blob));
@@ -342,7 +402,7 @@ std::expected<std::uint64_t, std::string> FakeGroup::unprotect(SessionMessage& m
   if (!opened_.emplace(number, key, generation).second) {
     return std::unexpected("opened before");
   }
-  if (log_ != nullptr && (!log_->was_member(group_id_, number, self_) || !log_->was_member(group_id_, number, message.source.hashed()))) {
+  if (log_ != nullptr && (!log_->was_member(group_id_, epoch->secret, self_) || !log_->was_member(group_id_, epoch->secret, message.source.hashed()))) {
     log_->breach(message.source, self_, number);
   }
   content->blob = std::make_shared<const Bytes>(in.rest().begin(), in.rest().end());

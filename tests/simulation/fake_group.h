@@ -19,17 +19,21 @@
 
 namespace slipway::sim {
 
-// Who was in each epoch of each group, written down by whoever committed: what decryptions are checked against.
+// Who was in each epoch of each group, written down by whoever committed: what decryptions are checked against. Epochs are told
+// apart by their secrets: a moderator that forgot its last commit makes another epoch of the same number.
 class GroupLog {
  public:
-  void note(std::uint64_t group, std::uint64_t epoch, std::vector<Name> members) { log_[{group, epoch}] = std::move(members); }
-  [[nodiscard]] bool was_member(std::uint64_t group, std::uint64_t epoch, const Name& name) const;
+  void note(std::uint64_t group, std::uint64_t secret, std::vector<Name> members) { log_[{group, secret}] = std::move(members); }
+  [[nodiscard]] bool was_member(std::uint64_t group, std::uint64_t secret, const Name& name) const;
+  // Whoever encrypts says which of its keys it takes: each serves once.
+  void encrypted(std::uint64_t secret, std::uint64_t leaf, std::uint64_t generation);
   // Somebody decrypted what was not for it, or from who was none.
   void breach(const FullName& source, const Name& reader, std::uint64_t epoch);
   [[nodiscard]] const std::string& breaches() const { return breaches_; }
 
  private:
   std::map<std::pair<std::uint64_t, std::uint64_t>, std::vector<Name>> log_;
+  std::set<std::tuple<std::uint64_t, std::uint64_t, std::uint64_t>> used_;
   std::string breaches_;
 };
 
@@ -37,7 +41,9 @@ class FakeGroup final : public SessionGroup {
  public:
   static constexpr std::size_t kKeptEpochs = 4;
 
-  FakeGroup(const FullName& self, std::uint64_t seed, GroupLog* log = nullptr) : self_(self.hashed()), random_(seed), log_(log) {}
+  // `refusals`: of the commits asked for, this share is refused for no reason; null: none.
+  FakeGroup(const FullName& self, std::uint64_t seed, GroupLog* log = nullptr, const double* refusals = nullptr)
+      : self_(self.hashed()), random_(seed), log_(log), refusals_(refusals) {}
 
   std::expected<void, std::string> create() override;
   std::expected<GroupCommit, std::string> add(std::span<const JoiningMember> members) override;
@@ -45,9 +51,11 @@ class FakeGroup final : public SessionGroup {
   std::expected<GroupCommit, std::string> replace(const JoiningMember& member) override;
   std::expected<GroupCommit, std::string> refresh() override;
   std::expected<SharedBytes, std::string> key_package() override;
-  std::expected<void, std::string> join(const Bytes& welcome) override;
+  std::expected<void, std::string> join(const Bytes& welcome, std::span<const FullName> members) override;
   std::expected<CommitEffect, std::string> process(const Bytes& commit) override;
   [[nodiscard]] std::uint64_t epoch() const override { return epochs_.empty() ? 0 : epochs_.back().number; }
+  [[nodiscard]] SharedBytes save() override;
+  std::expected<void, std::string> restore(const Bytes& saved) override;
   std::expected<void, std::string> protect(SessionMessage& message) override;
   std::expected<std::uint64_t, std::string> unprotect(SessionMessage& message) override;
 
@@ -68,11 +76,13 @@ class FakeGroup final : public SessionGroup {
   std::expected<GroupCommit, std::string> commit(Change change, bool welcome);
   void enter(Epoch epoch);
   void log();
+  [[nodiscard]] bool refuses() { return refusals_ != nullptr && *refusals_ > 0 && random_.chance(*refusals_); }
   [[nodiscard]] const Leaf* leaf_of(const Epoch& epoch, const Name& name) const;
 
   Name self_;
   Random random_;
   GroupLog* log_;
+  const double* refusals_;
   std::uint64_t group_id_ = 0;
   std::uint64_t own_key_ = 0;
   std::uint64_t generation_ = 0;
@@ -85,7 +95,9 @@ class FakeGroup final : public SessionGroup {
 class FakeGroups final : public SessionGroupFactory {
  public:
   FakeGroups(const FullName& self, std::uint64_t seed, GroupLog* log = nullptr) : self_(self), random_(seed), log_(log) {}
-  std::unique_ptr<SessionGroup> make() override { return std::make_unique<FakeGroup>(self_, random_.next64(), log_); }
+  std::unique_ptr<SessionGroup> make() override { return std::make_unique<FakeGroup>(self_, random_.next64(), log_, &refusals); }
+
+  double refusals = 0;  // of all its groups
 
  private:
   FullName self_;

@@ -14,6 +14,7 @@ bool World::passes(std::uint32_t from, std::uint32_t to) const {
 
 void World::send(std::uint32_t from, SessionMessage message) {
   judge_repair(from, message);
+  judge_repetition(from, message);
   const bool is_ack = message.type == MessageType::kMsgAck || message.type == MessageType::kGroupAck || message.type == MessageType::kJoinReply ||
                       message.type == MessageType::kLeaveReply;
   if (!node_up_ || (is_ack && apps_[from].loses_acks)) {

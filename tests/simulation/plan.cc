@@ -15,6 +15,7 @@ Fault draw_fault(const Plan& plan, Random& random) {
   fault.until = fault.from + 1 + random.below(longest);
   switch (fault.kind) {
     case FaultKind::kPartition: fault.amount = random.next64(); break;
+    case FaultKind::kAppRestart: fault.amount = random.next64(); break;
     case FaultKind::kSlow: fault.amount = random.between(50, 4'000); break;
     case FaultKind::kClockForward: fault.amount = random.between(100, random.chance(0.3) ? 3'600'000 : 20'000); break;
     case FaultKind::kClockBack: fault.amount = random.between(100, 3'600'000); break;
@@ -55,6 +56,9 @@ Plan draw_plan(Random& random) {
     for (std::uint64_t i = 0, jumps = random.between(5, 40); i < jumps; ++i) {
       plan.faults.push_back({FaultKind::kClockForward, from + i * gap, from + i * gap + 1, app, plan.timers.timeout_ms});
     }
+  }
+  if (random.chance(0.2)) {
+    plan.refusals = 0.1;
   }
   // Without MLS nothing tells an old message of a member from a new one: no protocol could stand it.
   plan.meddles = plan.mls && random.chance(0.3);

@@ -14,13 +14,14 @@ enum class FaultKind : std::uint8_t {
   kPartition,      // some applications hear only each other
   kNodeCrash,      // nothing arrives, what was under way is lost, subscriptions are forgotten
   kAppCrash,       // without state: comes back as another instance
+  kAppRestart,     // with what it kept: comes back as itself; amount is odd: the last write got lost
   kCutOff,         // one application hears nothing and is not heard
   kSlow,           // one application takes everything late
   kClockForward,   // one application's clock jumps
   kClockBack,
   kAckLoss,        // one application's acknowledgements get lost
 };
-inline constexpr std::uint64_t kFaultKinds = 8;
+inline constexpr std::uint64_t kFaultKinds = 9;
 struct Fault {
   FaultKind kind;
   TimeMs from;
@@ -43,6 +44,7 @@ struct Plan {
   TimeMs late_max = 0;              // a copy may come this much later
   TimeMs busy_ms = 10'000;          // operations and faults happen in this time
   std::uint32_t operations = 10;
+  double refusals = 0;              // of the commits that a group is asked for
   bool meddles = false;             // somebody repeats what was sent long ago, or forges sources
   std::vector<Fault> faults;
 };

@@ -1,7 +1,9 @@
 #include "real_groups.h"
 
+#include <algorithm>
 #include <charconv>
 #include <cstring>
+#include <map>
 #include <utility>
 #include <vector>
 
@@ -54,13 +56,19 @@ class WatchedGroup final : public SessionGroup {
   std::expected<GroupCommit, std::string> replace(const JoiningMember& member) override { return noted(group_.replace(member)); }
   std::expected<GroupCommit, std::string> refresh() override { return noted(group_.refresh()); }
   std::expected<SharedBytes, std::string> key_package() override { return group_.key_package(); }
-  std::expected<void, std::string> join(const Bytes& welcome) override { return group_.join(welcome); }
-  std::expected<CommitEffect, std::string> process(const Bytes& commit) override { return group_.process(commit); }
+  std::expected<void, std::string> join(const Bytes& welcome, std::span<const FullName> members) override {
+    return entered(group_.join(welcome, members));
+  }
+  std::expected<CommitEffect, std::string> process(const Bytes& commit) override { return entered(group_.process(commit)); }
   [[nodiscard]] std::uint64_t epoch() const override { return group_.epoch(); }
+  [[nodiscard]] SharedBytes save() override { return group_.save(); }
+  std::expected<void, std::string> restore(const Bytes& saved) override { return entered(group_.restore(saved)); }
   std::expected<void, std::string> protect(SessionMessage& message) override { return group_.protect(message); }
   std::expected<std::uint64_t, std::string> unprotect(SessionMessage& message) override {
     auto opened = group_.unprotect(message);
-    if (opened && (!log_.was_member(id(), *opened, only_id(self_.id)) || !log_.was_member(id(), *opened, only_id(message.source.id())))) {
+    const auto secret = opened ? secrets_.find(*opened) : secrets_.end();  // not known of epochs from before a restart
+    if (secret != secrets_.end() && (!log_.was_member(id(), secret->second, only_id(self_.id)) ||
+                                     !log_.was_member(id(), secret->second, only_id(message.source.id())))) {
       log_.breach(message.source, self_, *opened);
     }
     return opened;
@@ -70,9 +78,19 @@ class WatchedGroup final : public SessionGroup {
   // A token says an id, not a service.
   static Name only_id(NameId id) { return {{}, id}; }
   [[nodiscard]] std::uint64_t id() const {
-    std::uint64_t id = 0;
-    std::memcpy(&id, group_.group()->group_id().data(), sizeof id);
-    return id;
+    return start_of(group_.group()->group_id());
+  }
+  static std::uint64_t start_of(mls::View bytes) {
+    std::uint64_t start = 0;
+    std::memcpy(&start, bytes.data(), std::min(sizeof start, bytes.size()));
+    return start;
+  }
+  template <class Result>
+  Result entered(Result result) {
+    if (result && group_.group()->active()) {
+      secrets_[group_.epoch()] = start_of(group_.group()->epoch_authenticator());
+    }
+    return result;
   }
   template <class Result>
   Result noted(Result result) {
@@ -85,7 +103,8 @@ class WatchedGroup final : public SessionGroup {
           members.push_back(only_id(id_of_identity(claims->subject)));
         }
       }
-      log_.note(id(), group.epoch(), std::move(members));
+      log_.note(id(), start_of(group.epoch_authenticator()), std::move(members));
+      return entered(std::move(result));
     }
     return result;
   }
@@ -94,6 +113,7 @@ class WatchedGroup final : public SessionGroup {
   GroupIdentity& identity_;
   MlsGroup group_;
   GroupLog& log_;
+  std::map<std::uint64_t, std::uint64_t> secrets_;  // what tells an epoch from another of its number
 };
 
 }  // namespace

@@ -65,7 +65,7 @@ class FakeGroupTest : public ::testing::Test {
     ASSERT_TRUE(a.create());
     const JoiningMember joiner{bob, *b.key_package()};
     const auto commit = a.add({&joiner, 1});
-    ASSERT_TRUE(commit && b.join(*commit->welcome));
+    ASSERT_TRUE(commit && b.join(*commit->welcome, {}));
   }
 };
 

@@ -3,6 +3,9 @@
 
 #include <algorithm>
 #include <cstdio>
+#include <utility>
+
+#include "session/session_bounds.h"
 
 namespace slipway::sim {
 
@@ -77,21 +80,32 @@ void World::schedule(TimeMs at, EventKind kind, std::uint32_t app, std::size_t i
 
 void World::start_app(std::uint32_t index) {
   App& app = apps_[index];
+  NameId id{random_.next64() >> 1, random_.next64()};
+  if (mls_ == Mls::kReal) {
+    app.subject = "app" + std::to_string(index) + "_" + std::to_string(id.low);
+    id = id_of_identity(app.subject);
+  }
+  app.name = app.service.with_id(id);
+  app.kept.clear();
+  app.last_write_undone = nullptr;
+  begin_life(index);
+}
+
+// As whoever it is. Its keys are others than in the life before.
+void World::begin_life(std::uint32_t index) {
+  App& app = apps_[index];
   app.up = true;
   ++app.life;
-  NameId id{random_.next64() >> 1, random_.next64()};
   app.random = std::make_unique<Random>(random_.next64());
   const std::uint64_t seed = random_.next64();
   if (mls_ == Mls::kReal) {
-    const std::string subject = "app" + std::to_string(index) + "_" + std::to_string(id.low);
-    id = id_of_identity(subject);
-    app.name = app.service.with_id(id);
-    app.groups = std::make_unique<RealGroups>(app.name, subject, suite_, seed, group_log_);
+    app.groups = std::make_unique<RealGroups>(app.name, app.subject, suite_, seed, group_log_);
   } else {
-    app.name = app.service.with_id(id);
-    app.groups = std::make_unique<FakeGroups>(app.name, seed, &group_log_);
+    auto groups = std::make_unique<FakeGroups>(app.name, seed, &group_log_);
+    groups->refusals = plan_.refusals;
+    app.groups = std::move(groups);
   }
-  app.layer = std::make_unique<SessionLayer>(LayerConfig{app.name, Direction{}, false}, *app.random, *app.groups);
+  app.layer = std::make_unique<SessionLayer>(LayerConfig{.local = app.name, .direction = {}, .keep_sessions = true}, *app.random, *app.groups);
   app.anycast.reset();
   app.wake_at = 0;
   app.wanted.clear();
@@ -113,6 +127,61 @@ void World::crash_app(std::uint32_t index) {
   ++app.life;  // what is under way to it is for nobody
   app.layer.reset();
   std::erase_if(table_, [index](const Subscription& s) { return s.app == index; });
+}
+
+// With what it kept, which may be a write behind.
+void World::restart_app(std::uint32_t index) {
+  App& app = apps_[index];
+  std::vector<Held> before;
+  std::erase_if(held_, [&](const auto& entry) {
+    const bool own = entry.first.first == app.name.hashed();
+    if (own) {
+      before.push_back(entry.second);
+    }
+    return own;
+  });
+  begin_life(index);
+  for (const auto& [key, parts] : std::map(app.kept)) {
+    const auto restored = app.layer->restore(clock_of(app), key, parts);
+    if (!restored) {
+      checks_.fail("app " + std::to_string(index) + " cannot go on with what it kept: " + restored.error().message());
+      return;
+    }
+    const Session& session = *app.layer->find(*restored);
+    say("  " + std::to_string(index) + " restores session " + std::to_string(static_cast<std::uint64_t>(*restored)));
+    for (const Held& held : before) {
+      if (held.session_id == session.facts().id && held.moderator == session.moderator()) {
+        held_.insert_or_assign({app.name.hashed(), *restored}, held);
+      }
+    }
+  }
+  carry_out(index);
+}
+
+void World::keep(std::uint32_t index, const StoreSession& wish) {
+  App& app = apps_[index];
+  const auto at = app.kept.find(wish.key);
+  app.last_write_undone = [&kept = app.kept, key = wish.key, was = at == app.kept.end() ? std::nullopt : std::optional(at->second)] {
+    if (was) {
+      kept.insert_or_assign(key, *was);
+    } else {
+      kept.erase(key);
+    }
+  };
+  StoredSession& parts = app.kept[wish.key];
+  for (SharedBytes StoredSession::*part : {&StoredSession::record, &StoredSession::progress, &StoredSession::group}) {
+    if (wish.parts.*part) {
+      parts.*part = wish.parts.*part;
+    }
+  }
+}
+
+void World::forget(std::uint32_t index, std::uint64_t key) {
+  App& app = apps_[index];
+  if (const auto at = app.kept.find(key); at != app.kept.end()) {
+    app.last_write_undone = [&kept = app.kept, key, was = at->second] { kept.insert_or_assign(key, was); };
+    app.kept.erase(at);
+  }
 }
 
 void World::wake_later(std::uint32_t index) {
@@ -146,12 +215,16 @@ void World::carry_out(std::uint32_t index) {
         const bool reliable = session != nullptr && session->facts().reliability.has_value();
         say("  " + std::to_string(index) + " delivers " + std::to_string(number_in(delivery->message.payload)));
         const auto held = held_.find({app.name.hashed(), delivery->session});
-        checks_.delivered(app.name.hashed(), *delivery, held == held_.end() ? 0 : held->second.since, reliable, session != nullptr && session->facts().mls.has_value());
+        checks_.delivered(app.name.hashed(), app.life, *delivery, held == held_.end() ? 0 : held->second.since, reliable, session != nullptr && session->facts().mls.has_value());
       } else if (auto* resolve = std::get_if<Resolve>(&action)) {
         say("  " + std::to_string(index) + " operation " + std::to_string(resolve->operation) + " ends" +
             (resolve->error ? ": " + resolve->error->message() : std::string()) +
             (resolve->undelivered.empty() ? "" : ", undelivered " + std::to_string(resolve->undelivered.size())));
         checks_.resolved(resolve->operation, *resolve);
+        const auto asked_at = checks_.status_asked_at(resolve->operation);
+        if (fair_ && asked_at && now_ - *asked_at >= kDrainMs) {
+          checks_.fail("a change of status waited for what nobody could answer");
+        }
         if (const Session* session = app.layer->find(resolve->session)) {
           checks_.judge_change(*resolve, *session);
         }
@@ -185,6 +258,10 @@ void World::carry_out(std::uint32_t index) {
       } else if (auto* opened = std::get_if<SessionOpened>(&action)) {
         ++outcome_.joins;
         say("  " + std::to_string(index) + " session " + std::to_string(static_cast<std::uint64_t>(opened->session)) + " opened");
+      } else if (auto* write = std::get_if<StoreSession>(&action)) {
+        keep(index, *write);
+      } else if (auto* over = std::get_if<ForgetSession>(&action)) {
+        forget(index, over->key);
       } else if (auto* lost = std::get_if<MessagesLost>(&action)) {
         say("  " + std::to_string(index) + " lost " + std::to_string(lost->first_id) + " and " + std::to_string(lost->count - 1) + " more of " +
             lost->source.shown());
@@ -206,6 +283,22 @@ void World::judge_repair(std::uint32_t from, const SessionMessage& message) {
   const bool roster_again = update != nullptr && message.fanout == kOneReceiver && message.session_type == SessionType::kMulticast;
   if (message.type == MessageType::kRejoinRequest || roster_again) {
     checks_.fail("app " + std::to_string(from) + " repairs what nothing had broken: " + std::string(message_type_text(message.type)));
+  }
+}
+
+// Whoever asks again gets the answer that it got.
+void World::judge_repetition(std::uint32_t from, const SessionMessage& message) {
+  const auto* join = std::get_if<JoinReply>(&message.payload);
+  const auto* rejoin = std::get_if<RejoinReply>(&message.payload);
+  const SharedBytes answer = join != nullptr ? join->key_package : rejoin != nullptr ? rejoin->mls_content : nullptr;
+  if (!answer) {
+    return;
+  }
+  const TimeMs now = clock_of(apps_[from]);
+  const auto [before, first] = answers_.try_emplace({from, apps_[from].life, message.message_id, message.destination.id()}, answer, now);
+  const bool remembered = now < before->second.second + kTombstoneMs;  // of sessions that are over
+  if (!first && remembered && *before->second.first != *answer) {
+    checks_.fail("app " + std::to_string(from) + " carried out again what was asked once: " + std::string(message_type_text(message.type)));
   }
 }
 
@@ -240,6 +333,16 @@ void World::begin(const Fault& fault) {
       std::erase_if(table_, [](const Subscription&) { return true; });
       break;
     case FaultKind::kAppCrash: crash_app(fault.app); break;
+    case FaultKind::kAppRestart:
+      if (app.up) {
+        crash_app(fault.app);
+        if (fault.amount % 2 != 0 && app.last_write_undone) {
+          say("its last write is lost");
+          app.last_write_undone();
+        }
+        app.last_write_undone = nullptr;
+      }
+      break;
     case FaultKind::kCutOff: app.cut_off = true; break;
     case FaultKind::kSlow: app.slow_ms = fault.amount; break;
     case FaultKind::kClockForward:
@@ -272,6 +375,11 @@ void World::end(const Fault& fault) {
     case FaultKind::kAppCrash:
       if (!app.up) {
         start_app(fault.app);
+      }
+      break;
+    case FaultKind::kAppRestart:
+      if (!app.up) {
+        restart_app(fault.app);
       }
       break;
     case FaultKind::kCutOff: app.cut_off = false; break;

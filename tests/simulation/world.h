@@ -3,6 +3,7 @@
 // of it in one thread, in simulated time, from one seed.
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <map>
@@ -33,6 +34,9 @@ struct App {
   TimeMs wake_at = 0;            // 0: none planned
   std::unique_ptr<Random> random;
   std::unique_ptr<SessionGroupFactory> groups;
+  std::string subject;           // of its identity
+  std::map<std::uint64_t, StoredSession> kept;   // what it is to have after a restart
+  std::function<void()> last_write_undone;
   std::unique_ptr<SessionLayer> layer;
   std::optional<SessionHandle> anycast;
   struct Wanted {
@@ -90,7 +94,11 @@ class World {
   void step(const Event& event);
   void run_until(TimeMs end);
   void start_app(std::uint32_t index);
+  void begin_life(std::uint32_t index);
   void crash_app(std::uint32_t index);
+  void restart_app(std::uint32_t index);
+  void keep(std::uint32_t index, const StoreSession& wish);
+  void forget(std::uint32_t index, std::uint64_t key);
   void begin(const Fault& fault);
   void end(const Fault& fault);
   [[nodiscard]] TimeMs clock_of(const App& app) const { return static_cast<TimeMs>(static_cast<std::int64_t>(now_) + app.clock_ms); }
@@ -157,8 +165,10 @@ class World {
     FullName moderator;
   };
   void judge_repair(std::uint32_t from, const SessionMessage& message);
+  void judge_repetition(std::uint32_t from, const SessionMessage& message);
   void judge_throwing_out(const Held& held, const FullName& member);
   std::map<std::pair<Name, SessionHandle>, Held, KeyOrder> held_;  // sessions that were seen, also closed ones
+  std::map<std::tuple<std::uint32_t, std::uint32_t, std::uint32_t, NameId>, std::pair<SharedBytes, TimeMs>> answers_;  // app, life, request, asker
   std::set<std::pair<std::uint32_t, NameId>> confirmed_;   // session, member: its moderator knows that it is in
   GroupLog group_log_;
   Checks checks_;

@@ -1,6 +1,7 @@
 // Sessions' groups over real MLS: members come, go and renew; what must be refused is; bytes have upstream's profile.
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <array>
 #include <memory>
 #include <string>
@@ -59,14 +60,14 @@ class Groups : public ::testing::TestWithParam<mls::CipherSuite> {
     const JoiningMember who = joiner(bob);
     const auto commit = alice.group.add({&who, 1});
     ASSERT_TRUE(commit) << commit.error();
-    const auto joined = bob.group.join(*commit->welcome);
+    const auto joined = bob.group.join(*commit->welcome, {});
     ASSERT_TRUE(joined) << joined.error();
   }
   void three() {
     two();
     const JoiningMember who = joiner(carol);
     const auto commit = alice.group.add({&who, 1});
-    ASSERT_TRUE(commit && bob.group.process(*commit->commit) && carol.group.join(*commit->welcome));
+    ASSERT_TRUE(commit && bob.group.process(*commit->commit) && carol.group.join(*commit->welcome, {}));
   }
   static SessionMessage say(Member& from, const std::string& text) {
     SessionMessage message;
@@ -159,7 +160,7 @@ TEST_P(Groups, SeveralComeInWithOneCommit) {
   const auto commit = alice.group.add(who);
   ASSERT_TRUE(commit);
   ASSERT_TRUE(bob.group.process(*commit->commit));
-  ASSERT_TRUE(carol.group.join(*commit->welcome) && dave.group.join(*commit->welcome));
+  ASSERT_TRUE(carol.group.join(*commit->welcome, {}) && dave.group.join(*commit->welcome, {}));
   SessionMessage message = say(dave, "all here");
   ASSERT_TRUE(dave.group.protect(message));
   SessionMessage copy = message;
@@ -181,7 +182,9 @@ TEST_P(Groups, RemovedMembersReadNoMore) {
   EXPECT_TRUE(carol.group.unprotect(message));
   SessionMessage late = say(bob, "still here?");
   EXPECT_FALSE(bob.group.protect(late));
-  EXPECT_FALSE(alice.group.remove(bob.name));
+  const auto again = alice.group.remove(bob.name);
+  ASSERT_TRUE(again);
+  EXPECT_EQ(again->commit, nullptr);  // it has no leaf: nothing to do
 }
 
 TEST_P(Groups, ComesBackIntoStepByOneCommit) {
@@ -191,7 +194,7 @@ TEST_P(Groups, ComesBackIntoStepByOneCommit) {
   EXPECT_FALSE(bob.group.process(*missed->commit));
   const auto commit = alice.group.replace(joiner(bob));
   ASSERT_TRUE(commit) << commit.error();
-  ASSERT_TRUE(bob.group.join(*commit->welcome));
+  ASSERT_TRUE(bob.group.join(*commit->welcome, {}));
   EXPECT_EQ(bob.group.epoch(), alice.group.epoch());
   SessionMessage message = say(bob, "back");
   ASSERT_TRUE(bob.group.protect(message));
@@ -226,7 +229,7 @@ TEST_P(Groups, ExpiredTokensKeepNobodyOutWhoWasIn) {
   const JoiningMember who = joiner(carol);
   const auto commit = alice.group.add({&who, 1});
   ASSERT_TRUE(commit) << commit.error();
-  EXPECT_TRUE(carol.group.join(*commit->welcome));
+  EXPECT_TRUE(carol.group.join(*commit->welcome, {}));
   SessionMessage message = say(bob, "an hour later");
   ASSERT_TRUE(bob.group.process(*commit->commit));
   ASSERT_TRUE(bob.group.protect(message));
@@ -245,14 +248,66 @@ TEST_P(Groups, StrictJoinersRefuseExpiredMembers) {
   const JoiningMember who = joiner(strict);
   const auto commit = alice.group.add({&who, 1});
   ASSERT_TRUE(commit);
-  EXPECT_FALSE(strict.group.join(*commit->welcome));
+  EXPECT_FALSE(strict.group.join(*commit->welcome, {}));
+}
+
+TEST_P(Groups, GoesOnAfterARestartThoughItsKeyIsAnother) {
+  three();
+  const SharedBytes kept = alice.group.save();
+  SessionMessage before = say(alice, "before");
+  ASSERT_TRUE(alice.group.protect(before));
+  sim::MlsRandom random(99);
+  TestIdentity identity(alice.subject, GetParam(), random);
+  ASSERT_FALSE(std::ranges::equal(identity.signature_key().public_key(), alice.identity.signature_key().public_key()));
+  MlsGroup again(identity, {.random = &random});
+  ASSERT_TRUE(again.restore(*kept));
+  EXPECT_EQ(again.epoch(), alice.group.epoch());
+  const auto commit = again.refresh();
+  ASSERT_TRUE(commit) << commit.error();
+  ASSERT_EQ(bob.group.process(*commit->commit), CommitEffect::kNewEpoch);
+  ASSERT_EQ(carol.group.process(*commit->commit), CommitEffect::kNewEpoch);
+  SessionMessage after = say(alice, "after");
+  ASSERT_TRUE(again.protect(after));
+  EXPECT_TRUE(bob.group.unprotect(after));
+  EXPECT_TRUE(bob.group.unprotect(before));
+  SessionMessage back = say(carol, "back");
+  ASSERT_TRUE(carol.group.protect(back));
+  EXPECT_TRUE(again.unprotect(back));
+  const auto removal = again.remove(bob.name);
+  ASSERT_TRUE(removal);
+  EXPECT_TRUE(carol.group.process(*removal->commit));
+}
+
+TEST_P(Groups, DamagedSnapshotsAndThoseOfOthersAreRefused) {
+  two();
+  const SharedBytes kept = alice.group.save();
+  for (std::size_t size = 0; size < kept->size(); size += 37) {
+    EXPECT_FALSE(carol.group.restore(Bytes(kept->begin(), kept->begin() + static_cast<std::ptrdiff_t>(size))));
+  }
+  EXPECT_EQ(carol.group.save(), nullptr);
+  const auto other = GetParam() == mls::CipherSuite::kP256Aes128Sha256P256 ? mls::CipherSuite::kX25519Aes128Sha256Ed25519
+                                                                          : mls::CipherSuite::kP256Aes128Sha256P256;
+  Member stranger("alice", other);
+  EXPECT_FALSE(stranger.group.restore(*kept));
+}
+
+TEST_P(Groups, WelcomeWithALeafThatIsOnNoListIsRefused) {
+  two();
+  const JoiningMember who = joiner(carol);
+  const auto commit = alice.group.add({&who, 1});
+  ASSERT_TRUE(commit);
+  const auto refused = carol.group.join(*commit->welcome, std::vector{alice.name, carol.name});
+  ASSERT_FALSE(refused);
+  EXPECT_NE(refused.error().find("leaf 1"), std::string::npos) << refused.error();
+  EXPECT_EQ(carol.group.group(), nullptr);
+  EXPECT_TRUE(carol.group.join(*commit->welcome, std::vector{alice.name, bob.name, carol.name}));
 }
 
 TEST_P(Groups, RubbishIsRefusedAndChangesNothing) {
   two();
   const Bytes rubbish(100, std::byte{0x41});
   EXPECT_FALSE(bob.group.process(rubbish));
-  EXPECT_FALSE(bob.group.join(rubbish));
+  EXPECT_FALSE(bob.group.join(rubbish, {}));
   SessionMessage message = say(alice, std::string(100, 'A'));
   EXPECT_FALSE(bob.group.unprotect(message));
   EXPECT_EQ(bob.group.epoch(), 1u);

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <deque>
 #include <functional>
+#include <map>
 #include <memory>
 #include <string>
 #include <vector>
@@ -39,9 +40,41 @@ struct Endpoint {
   std::vector<Presence> presence;
   std::vector<SessionHandle> opened;
   std::vector<SessionClosed> closed;
+  std::map<std::uint64_t, StoredSession> kept;         // over a restart
+  std::map<std::uint64_t, StoredSession> kept_before;  // the last write
+  std::size_t writes = 0;
+  Direction direction;
 
-  Endpoint(const std::string& service, std::uint64_t id, Direction direction = {})
-      : name(named(service, id)), random(id * 7919), groups(name, id), layer({name, direction, false}, random, groups) {}
+  Endpoint(const std::string& service, std::uint64_t id, Direction directed = {}, sim::GroupLog* log = nullptr)
+      : name(named(service, id)), random(id * 7919), groups(name, id, log), layer(config_of(name, directed), random, groups), direction(directed) {}
+  static LayerConfig config_of(const FullName& name, Direction direction) { return {.local = name, .direction = direction, .keep_sessions = true}; }
+  // The process dies: nothing is left but what was kept.
+  void crash() {
+    std::destroy_at(&layer);
+    std::construct_at(&layer, config_of(name, direction), random, groups);
+    subscribed.clear();
+    opened.clear();
+  }
+  // Begins again from it; the handles of what is back, in the order of their keys.
+  std::vector<SessionHandle> restore(TimeMs now, const std::map<std::uint64_t, StoredSession>& from) {
+    std::vector<SessionHandle> handles;
+    for (const auto& [key, parts] : std::map(from)) {
+      if (const auto handle = layer.restore(now, key, parts)) {
+        handles.push_back(*handle);
+      }
+    }
+    return handles;
+  }
+  void write(const StoreSession& wish) {
+    kept_before = kept;
+    ++writes;
+    StoredSession& parts = kept[wish.key];
+    for (SharedBytes StoredSession::*part : {&StoredSession::record, &StoredSession::progress, &StoredSession::group}) {
+      if (wish.parts.*part) {
+        parts.*part = wish.parts.*part;
+      }
+    }
+  }
 
   [[nodiscard]] const Resolve* result(OperationId operation) const {
     const Resolve* found = nullptr;
@@ -73,8 +106,10 @@ class Wire {
   bool authentic = true;
   bool from_slipway = true;
 
+  sim::GroupLog group_log;                                        // who may open what; no key serves twice
+
   Endpoint& add(const std::string& service, std::uint64_t id, Direction direction = {}) {
-    return *endpoints_.emplace_back(std::make_unique<Endpoint>(service, id, direction));
+    return *endpoints_.emplace_back(std::make_unique<Endpoint>(service, id, direction, &group_log));
   }
   // Carries out and delivers until nothing moves.
   void run() {
@@ -162,6 +197,11 @@ class Wire {
         from.opened.push_back(opened->session);
       } else if (auto* closed = std::get_if<SessionClosed>(&action)) {
         from.closed.push_back(*closed);
+      } else if (auto* write = std::get_if<StoreSession>(&action)) {
+        from.write(*write);
+      } else if (auto* over = std::get_if<ForgetSession>(&action)) {
+        from.kept_before = from.kept;
+        from.kept.erase(over->key);
       }
     }
     return !actions.empty();
