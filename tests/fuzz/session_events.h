@@ -162,8 +162,24 @@ class SessionUnderFire {
     }
     wire.run();
   }
+  // The process dies and begins again from what it kept, perhaps a write behind, perhaps from bytes that are damaged.
+  void restart(EventBytes& in, Endpoint& target) {
+    auto kept = in.below(2) == 0 ? target.kept : target.kept_before;
+    target.crash();
+    for (auto& [key, parts] : kept) {
+      SharedBytes& part = in.below(2) == 0 ? parts.record : parts.progress;
+      if (in.below(4) == 0 && part && !part->empty()) {
+        Bytes damaged = *part;
+        damaged[in.number() % damaged.size()] ^= std::byte{in.byte()};
+        part = std::make_shared<const Bytes>(std::move(damaged));
+      }
+    }
+    target.restore(wire.now, kept);
+    wire.run();
+  }
   void happen(EventBytes& in, Endpoint& target) {
-    switch (in.below(8)) {
+    switch (in.below(9)) {
+      case 8: restart(in, target); break;
       case 0: wire.pass(in.byte() * 100); break;
       case 1: call(in, target); break;
       case 2: {

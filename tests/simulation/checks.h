@@ -34,8 +34,8 @@ class Checks {
   OperationId begin(OperationKind kind, const Name& app, TimeMs now);
   // It was refused at once: nothing comes of it.
   void refused(OperationId operation) { operations_[operation - 1].over = true; }
-  // A reliable publish: who should get it.
-  void published(OperationId operation, std::uint32_t session_id, bool reliable, std::vector<Name> expected);
+  // A reliable publish: who should get it. Waits: it goes out when its sender is back in step, and to whoever is in then.
+  void published(OperationId operation, std::uint32_t session_id, bool reliable, std::vector<Name> expected, bool waits = false);
   // Whom a change of the group is about, as far as that is known.
   void about(OperationId operation, const FullName& whom);
   void resolved(OperationId operation, const Resolve& resolve);
@@ -75,6 +75,7 @@ class Checks {
     int resolutions = 0;
     bool failed = false;
     bool reliable = false;
+    bool waits = false;
     std::uint32_t session_id = 0;
     std::optional<Name> whom;
     std::vector<Name> expected;

@@ -123,7 +123,7 @@ void World::publish(std::uint32_t index, SessionHandle handle, std::optional<Ful
   });
   const bool reliable = session.facts().reliability.has_value();
   const OperationId operation = checks_.begin(to ? OperationKind::kDirected : OperationKind::kPublish, app.name.hashed(), now_);
-  checks_.published(operation, session.facts().id, reliable, std::move(expected));
+  checks_.published(operation, session.facts().id, reliable, std::move(expected), session.epoch() == 0);
   const Outgoing content{.payload = payload_of(operation)};
   const auto result = to ? app.layer->publish_to(clock_of(app), handle, *to, content, operation)
                          : app.layer->publish(clock_of(app), handle, content, operation);
