@@ -8,9 +8,17 @@ namespace slipway {
 
 // --- writing -----------------------------------------------------------------------------------------------------
 
+namespace {
+std::uint32_t ids_left(std::uint32_t stored, std::uint32_t last) { return (stored - last) & kMaxDataId; }
+}  // namespace
+
+// Ids that no write has allowed for may be behind us (after a restart, or as the moderator told us to go on): they are not used
+// before another write. So what a lost write allowed for is never more than kStoredDataIds behind the write before.
 SharedBytes Session::encoded_progress() {
   SessionProgress progress;
-  stored_sent_ = (sender_.last_id() + kStoredDataIds) & kMaxDataId;
+  if (ids_left(stored_sent_, sender_.last_id()) > kStoredDataIds) {
+    stored_sent_ = sender_.last_id();
+  }
   stored_delivered_ = receiver_.delivered();
   progress.sent = stored_sent_;
   roster_.for_each([&](MemberSlot slot, const Member& member) {
@@ -70,8 +78,14 @@ void Session::store_what_changed() {
 
 // Before a message takes an id that no write has allowed for.
 void Session::use_data_id() {
-  const std::uint32_t left = (stored_sent_ - sender_.last_id()) & kMaxDataId;
-  if (kept_ && (left == 0 || left > kStoredDataIds)) {
+  if (!kept_) {
+    return;
+  }
+  if (ids_left(stored_sent_, sender_.last_id()) > kStoredDataIds) {
+    store_progress();
+  }
+  if (stored_sent_ == sender_.last_id()) {
+    stored_sent_ = (stored_sent_ + kStoredDataIds) & kMaxDataId;
     store_progress();
   }
 }
@@ -108,6 +122,7 @@ void Session::take_up(TimeMs now, const SessionRecord& record, const SessionProg
     }
   }
   receiver_.remember(record.departed);
+  store_progress();  // that we are further on, before anything is sent
 }
 
 void Session::say_online(TimeMs now) {
