@@ -152,7 +152,8 @@ def main():
     found, pairs = {}, []
     with tempfile.TemporaryDirectory(prefix="slipway-bench") as folder:
         port = free_port()
-        node = Node(folder, extra=f"services:\n  slim/0:\n    dataplane:\n      servers:\n        - endpoint: 127.0.0.1:{port}\n          tls: {{insecure: true}}\n")
+        server = f"endpoint: 127.0.0.1:{port}\n          tls: {{insecure: true}}"
+        node = Node(folder, extra=f"services:\n  slim/0:\n    dataplane:\n      servers:\n        - {server}\n")
         try:
             pairs = start_pairs(node, port, python)
             for size in (64,) if options.quick else (64, 1024):

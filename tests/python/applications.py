@@ -9,7 +9,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "process"))
 from nodes import BUILD, PATIENCE, Node, free_port, until  # noqa: E402,F401
 
-PACKAGE = BUILD.resolve() / "tools/python"
+PACKAGE = Path(os.environ.get("SLIPWAY_PYTHON_PACKAGE", BUILD.resolve() / "tools/python"))
 sys.path.insert(0, str(PACKAGE))
 SECRET = "a-shared-secret-of-at-least-32-bytes!!"
 HERE = Path(__file__).resolve().parent

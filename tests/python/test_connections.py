@@ -142,7 +142,8 @@ def write_token(folder, subject, lives_s=600):
     openssl("genpkey", "-algorithm", "EC", "-pkeyopt", "ec_paramgen_curve:P-256", "-out", key)
     point = openssl("pkey", "-in", key, "-pubout", "-outform", "DER")[-65:]
     now = int(time.time())
-    signed = f"{encoded({'typ': 'JWT', 'alg': 'HS256'})}." + encoded({"sub": subject, "iat": now, "exp": now + lives_s, "pubkey": base64.b64encode(point).decode()})
+    claims = {"sub": subject, "iat": now, "exp": now + lives_s, "pubkey": base64.b64encode(point).decode()}
+    signed = f"{encoded({'typ': 'JWT', 'alg': 'HS256'})}.{encoded(claims)}"
     token = folder / f"{subject}.jwt"
     token.write_text(f"{signed}.{encoded(hmac.digest(SECRET.encode(), signed.encode(), hashlib.sha256))}")
     return slipway.PyIdentityProvider.StaticJwt(str(token), str(key))

@@ -221,9 +221,9 @@ def test_the_native_thread_serves_while_python_computes(node):
 
 
 def program(node, text):
-    """Runs a Python program with `node` and `secret`; its output."""
-    done = subprocess.run([sys.executable, "-W", "always", "-X", "faulthandler", "-c", f"node = {node.tcp!r}\nsecret = {SECRET!r}\n" + text], env=environment(), capture_output=True,
-                          text=True, timeout=PATIENCE)
+    """Runs a Python program with `node` and `secret`; its output. It may fork, of which newer Pythons warn."""
+    words = ["-W", "always", "-W", "ignore:This process", "-X", "faulthandler", "-c", f"node = {node.tcp!r}\nsecret = {SECRET!r}\n" + text]
+    done = subprocess.run([sys.executable, *words], env=environment(), capture_output=True, text=True, timeout=PATIENCE)
     assert done.returncode == 0 and done.stderr == "", (done.returncode, done.stderr)
     return done.stdout
 

@@ -1,14 +1,20 @@
 """Applications: a name, an identity, connections to nodes, sessions."""
 import asyncio
 import weakref
+from collections.abc import AsyncIterator, Generator
+from os import PathLike
+from typing import Any
 
 from . import _native
 from ._native import PyName
 from ._reactor import reactor
 from .config import PySessionConfiguration
 from .errors import ClosedError, InvalidError, NotConnectedError, error_of
-from .identity import PyIdentityProvider, PyIdentityVerifier
-from .session import PySession, _name, _seconds, within
+from .identity import Provider, PyIdentityProvider, PyIdentityVerifier, Verifier
+from .session import PySession, Seconds, _name, _seconds, within
+
+Configuration = PySessionConfiguration.Anycast | PySessionConfiguration.Unicast | PySessionConfiguration.Multicast
+File = str | PathLike[str]
 
 _GOODBYE = 5.0  # seconds that closing an application waits for its sessions
 
@@ -16,17 +22,17 @@ _GOODBYE = 5.0  # seconds that closing an application waits for its sessions
 class _Opening:
     """`await` it for a session, or `async with` it for one that is closed at the end."""
 
-    def __init__(self, app, configuration):
-        self._app, self._configuration, self._session = app, configuration, None
+    def __init__(self, app: "Slim", configuration: Configuration) -> None:
+        self._app, self._configuration = app, configuration
 
-    def __await__(self):
+    def __await__(self) -> Generator[Any, None, PySession]:
         return self._app.create_session(self._configuration).__await__()
 
-    async def __aenter__(self):
+    async def __aenter__(self) -> PySession:
         self._session = await self
         return self._session
 
-    async def __aexit__(self, *_):
+    async def __aexit__(self, *_: object) -> None:
         await self._session.close()
 
 
@@ -40,14 +46,14 @@ class Slim:
     Leaving the block says good-bye in all sessions. Without it, call `close`.
     """
 
-    def __init__(self, handle):
+    def __init__(self, handle: Any) -> None:
         self._handle = handle
         self._open = weakref.WeakSet()
-        self._addresses = {}
-        self._connection = None
+        self._addresses: dict[int, str] = {}
+        self._connection: int | None = None
 
     @classmethod
-    async def new(cls, name, provider, verifier) -> "Slim":
+    async def new(cls, name: PyName | str, provider: Provider, verifier: Verifier) -> "Slim":
         """`name`: PyName, or text as "org/ns/alice". IdentityError: the identity cannot be used."""
         name = _native.split_id(name) if isinstance(name, str) else name
         handle = None
@@ -61,7 +67,7 @@ class Slim:
         return cls(handle)
 
     @classmethod
-    async def create(cls, name, *, secret, connect=None, subject=None) -> "Slim":
+    async def create(cls, name: PyName | str, *, secret: str | bytes, connect: str | dict[str, Any] | None = None, subject: str | None = None) -> "Slim":
         """With a shared secret (at least 32 bytes), and connected to `connect` if that is given.
 
         `subject`: the whole identity; keeps the application's address over a restart.
@@ -90,8 +96,9 @@ class Slim:
 
     # --- connections ---
 
-    async def connect(self, where, *, timeout=30.0, ca_file=None, certificate_file=None, key_file=None, server_name=None, skip_verify=None,
-                      authorization=None, client_name=None, reconnect=True) -> int:
+    async def connect(self, where: str | dict[str, Any], *, timeout: Seconds = 30.0, ca_file: File | None = None, certificate_file: File | None = None,
+                      key_file: File | None = None, server_name: str | None = None, skip_verify: bool | None = None, authorization: str | None = None,
+                      client_name: str | None = None, reconnect: bool = True) -> int:
         """Returns the connection's number when the node has taken our name.
 
         `where`: "tcp://…", "unix://…", "udp://…" (native), "http://…", "https://…", "ws://…", "wss://…" (upstream's protocol);
@@ -114,7 +121,7 @@ class Slim:
         self._connection = number
         return number
 
-    async def disconnect(self, connection) -> None:
+    async def disconnect(self, connection: int | str) -> None:
         """By its number, or by the address it was made with."""
         if isinstance(connection, str):
             found = [number for number, address in self._addresses.items() if address == connection]
@@ -126,7 +133,7 @@ class Slim:
         if self._connection == connection:
             self._connection = next(reversed(self._addresses), None)
 
-    async def set_route(self, name, connection=None) -> None:
+    async def set_route(self, name: PyName, connection: int | None = None) -> None:
         """What goes to this service goes over that connection (default: the one made last). Optional: names are found without."""
         if connection is None:
             connection = self._connection
@@ -134,19 +141,19 @@ class Slim:
             raise NotConnectedError(f"a route to {name}: not connected to a node: connect first", "NotConnected")
         await reactor().call(self._handle.set_route, _name(name), connection)
 
-    async def remove_route(self, name) -> None:
+    async def remove_route(self, name: PyName) -> None:
         await reactor().call(self._handle.remove_route, _name(name))
 
-    async def subscribe(self, name) -> None:
+    async def subscribe(self, name: PyName) -> None:
         """This application answers for another service as well. Its own name needs no subscription."""
         await reactor().call(self._handle.subscribe, _name(name))
 
-    async def unsubscribe(self, name) -> None:
+    async def unsubscribe(self, name: PyName) -> None:
         await reactor().call(self._handle.unsubscribe, _name(name))
 
     # --- sessions ---
 
-    async def create_session(self, configuration) -> PySession:
+    async def create_session(self, configuration: Configuration) -> PySession:
         """Unicast: returns when the other side is there (NotFoundError: nobody answers). Others: at once."""
         if not hasattr(configuration, "kind"):
             raise InvalidError(f"{configuration!r}: PySessionConfiguration.Anycast, .Unicast or .Multicast", "BadConfig")
@@ -159,19 +166,19 @@ class Slim:
         self._open.add(session)
         return session
 
-    def anycast(self, **options) -> _Opening:
+    def anycast(self, **options: Any) -> _Opening:
         """`async with app.anycast(timeout=1) as session`, or `session = await app.anycast()`."""
         return _Opening(self, PySessionConfiguration.Anycast(**options))
 
-    def unicast(self, name, **options) -> _Opening:
+    def unicast(self, name: PyName, **options: Any) -> _Opening:
         """`async with app.unicast(bob, timeout=1) as session`, or `session = await app.unicast(bob)`."""
         return _Opening(self, PySessionConfiguration.Unicast(name, **options))
 
-    def multicast(self, topic, **options) -> _Opening:
+    def multicast(self, topic: PyName, **options: Any) -> _Opening:
         """`async with app.multicast(room, timeout=1) as session`, or `session = await app.multicast(room)`."""
         return _Opening(self, PySessionConfiguration.Multicast(topic, **options))
 
-    async def listen_for_session(self, timeout=None) -> PySession:
+    async def listen_for_session(self, timeout: Seconds | None = None) -> PySession:
         """The next session that another application opened with this one. timeout: seconds or a timedelta; None: for ever."""
         return await within(timeout, self._next_session(), "waiting for a session")
 
@@ -184,7 +191,7 @@ class Slim:
                 raise ClosedError("waiting for a session: the application is closed", "Closed")
             await reactor().wait(self._handle.wait_for_session)
 
-    async def sessions(self):
+    async def sessions(self) -> AsyncIterator[PySession]:
         """`async for session in app.sessions()`: those that others open, until the application is closed."""
         while True:
             try:
@@ -193,7 +200,7 @@ class Slim:
                 return
             yield session
 
-    async def delete_session(self, session) -> None:
+    async def delete_session(self, session: PySession) -> None:
         """Says good-bye and closes it."""
         await session.close()
 
@@ -211,10 +218,10 @@ class Slim:
         finally:
             self._handle.end()
 
-    async def __aenter__(self):
+    async def __aenter__(self) -> "Slim":
         return self
 
-    async def __aexit__(self, *_):
+    async def __aexit__(self, *_: object) -> None:
         await self.close()
 
 

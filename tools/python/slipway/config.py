@@ -25,7 +25,7 @@ class _Configuration:
             warnings.warn("max_retries has no effect without a timeout: the session is best effort", UserWarning, stacklevel=4)
 
     @property
-    def reliable(self):
+    def reliable(self) -> bool:
         """Whether messages are acknowledged and repeated."""
         return self.timeout is not None
 
@@ -46,7 +46,7 @@ class PySessionConfiguration:
         mls_enabled: bool = False
         kind = "anycast"
 
-        def __post_init__(self):
+        def __post_init__(self) -> None:
             if self.mls_enabled:
                 raise InvalidError("anycast has no group and so no MLS: use a unicast session for encrypted messages", "MlsOnAnycast")
             self._check()
@@ -62,11 +62,11 @@ class PySessionConfiguration:
         metadata: dict[str, str] = field(default_factory=dict)
         kind = "unicast"
 
-        def __post_init__(self):
+        def __post_init__(self) -> None:
             self._check()
 
         @property
-        def name(self):
+        def name(self) -> PyName:
             return self.unicast_name
 
     @dataclass
@@ -84,12 +84,12 @@ class PySessionConfiguration:
         channel_name: PyName | None = None
         kind = "multicast"
 
-        def __post_init__(self):
+        def __post_init__(self) -> None:
             if (self.topic is None) == (self.channel_name is None):
                 raise InvalidError("a multicast session needs its channel: topic= or channel_name=, one of them", "BadConfig")
             self.topic = self.channel_name = self.topic if self.topic is not None else self.channel_name
             self._check()
 
         @property
-        def name(self):
+        def name(self) -> PyName:
             return self.topic

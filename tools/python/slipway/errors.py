@@ -14,12 +14,15 @@ Every text says what was being done, to what, and what to try. `fault` is the re
         NotFoundError                nobody of that name answered
       UndeliveredError               a message did not reach all whom it was for
 """
+from collections.abc import Iterable
+
+from ._native import PyName
 
 
 class SlipwayError(RuntimeError):
     """Anything that a call of this package could not do."""
 
-    def __init__(self, message, fault=""):
+    def __init__(self, message: str, fault: str = "") -> None:
         super().__init__(message)
         self.fault = fault
 
@@ -63,7 +66,7 @@ class NotFoundError(MembershipError):
 class UndeliveredError(SlipwayError):
     """A message did not reach all whom it was for. `missed`: [(PyName, reason)]; empty where it is not known who."""
 
-    def __init__(self, message, fault="", missed=()):
+    def __init__(self, message: str, fault: str = "", missed: Iterable[tuple[PyName, str]] = ()) -> None:
         super().__init__(message, fault)
         self.missed = list(missed)
 

@@ -1,6 +1,7 @@
 """Who an application is, and how it believes others."""
 import datetime
 import enum
+import typing
 from dataclasses import dataclass
 
 from .errors import IdentityError
@@ -51,13 +52,13 @@ class PyKey:
     format: PyKeyFormat
     key: PyKeyData.File | PyKeyData.Content
 
-    def words(self):
+    def words(self) -> dict[str, typing.Any]:
         file = str(self.key.path) if isinstance(self.key, PyKeyData.File) else ""
         data = self.key.content if isinstance(self.key, PyKeyData.Content) else ""
         return {"algorithm": self.algorithm.value, "format": self.format.value, "file": file, "data": data}
 
 
-def _secret(text):
+def _secret(text: str | bytes) -> bytes:
     secret = text.encode() if isinstance(text, str) else bytes(text)
     if len(secret) < 32:
         raise IdentityError(f"the shared secret has {len(secret)} bytes: at least 32 are needed", "Identity")
@@ -77,7 +78,7 @@ class PyIdentityProvider:
         shared_secret: str | bytes
         subject: str | None = None
 
-        def words(self):
+        def words(self) -> dict[str, typing.Any]:
             return {"secret": _secret(self.shared_secret), "base": self.identity, "subject": self.subject}
 
     @dataclass(repr=False)
@@ -91,7 +92,7 @@ class PyIdentityProvider:
         audience: list[str] | None = None
         subject: str | None = None
 
-        def words(self):
+        def words(self) -> dict[str, typing.Any]:
             return {"key": self.private_key.words(), "subject": self.subject or "", "issuer": self.issuer or "",
                     "audiences": list(self.audience or []), "duration_s": max(1, round(self.duration.total_seconds()))}
 
@@ -103,7 +104,7 @@ class PyIdentityProvider:
         path: str
         key_file: str | None = None
 
-        def words(self):
+        def words(self) -> dict[str, typing.Any]:
             if self.key_file is None:
                 raise IdentityError(f"the token of {self.path} comes without a key to sign with: give key_file= (P-256, PEM), the one in its "
                                     "`pubkey`", "Identity")
@@ -120,7 +121,7 @@ class PyIdentityVerifier:
         identity: str
         shared_secret: str | bytes
 
-        def words(self):
+        def words(self) -> dict[str, typing.Any]:
             return {"secret": _secret(self.shared_secret)}
 
     @dataclass(repr=False)
@@ -132,6 +133,10 @@ class PyIdentityVerifier:
         issuer: str | None = None
         audience: list[str] | None = None
 
-        def words(self):
+        def words(self) -> dict[str, typing.Any]:
             keys = self.public_key if isinstance(self.public_key, list) else [self.public_key]
             return {"keys": [key.words() for key in keys], "audiences": list(self.audience or []), "issuer": self.issuer or ""}
+
+
+Provider = PyIdentityProvider.SharedSecret | PyIdentityProvider.Jwt | PyIdentityProvider.StaticJwt
+Verifier = PyIdentityVerifier.SharedSecret | PyIdentityVerifier.Jwt

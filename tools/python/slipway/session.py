@@ -1,10 +1,17 @@
 """Sessions and what comes out of them."""
 import asyncio
+import datetime
+from collections.abc import AsyncIterator, Generator
 from dataclasses import dataclass
+from typing import Any
 
-from ._native import PyName
+from ._native import PyMessageContext, PyName
 from ._reactor import reactor
 from .errors import ClosedError, InvalidError, TimedOutError, UndeliveredError, WrongKindError, error_of
+
+Seconds = float | datetime.timedelta
+Buffer = bytes | bytearray | memoryview
+Message = tuple[PyMessageContext, bytes]
 
 _TURN = 64  # messages taken without waiting before others of the event loop have their turn
 
@@ -14,7 +21,7 @@ class Delivery:
     """How a publish ended. `missed`: [(PyName, reason)], whom it did not reach; empty: it reached all, or was best effort."""
 
     message_id: int
-    missed: list
+    missed: list[tuple[PyName, str]]
 
 
 @dataclass(frozen=True)
@@ -43,18 +50,18 @@ class Receipt:
 
     __slots__ = ("_native",)
 
-    def __init__(self, native):
+    def __init__(self, native: Any) -> None:
         self._native = native
 
     @property
-    def done(self):
+    def done(self) -> bool:
         """Whether awaiting it returns at once."""
         return self._native.result() is not None
 
-    def __await__(self):
+    def __await__(self) -> Generator[Any, None, Delivery]:
         return self._wait().__await__()
 
-    async def _wait(self):
+    async def _wait(self) -> Delivery:
         while (result := self._native.result()) is None:
             await reactor().wait(self._native.wait)
         good, value = result
@@ -92,7 +99,7 @@ class PySession:
     All methods belong to asyncio; different tasks may use one session.
     """
 
-    def __init__(self, port, configuration=None):
+    def __init__(self, port: Any, configuration: Any = None) -> None:
         self._port = port
         self._configuration = configuration
         self._taken = 0
@@ -110,12 +117,12 @@ class PySession:
         return self._port.kind
 
     @property
-    def session_config(self):
+    def session_config(self) -> Any:
         """What it was created with; None: another application created it."""
         return self._configuration
 
     @property
-    def metadata(self) -> dict:
+    def metadata(self) -> dict[str, str]:
         """What its creator said about it. Not encrypted."""
         return self._port.metadata
 
@@ -145,26 +152,28 @@ class PySession:
 
     # --- out ---
 
-    async def publish(self, msg, payload_type=None, metadata=None) -> Receipt:
+    async def publish(self, msg: Buffer, payload_type: str | None = None, metadata: dict[str, str] | None = None) -> Receipt:
         """To the other side, or to all of the channel. Returns when it is taken, which waits while too much is unacknowledged.
 
-        `msg`: bytes or any buffer, up to 8 MiB. Await the receipt to know whom it reached. WrongKindError on anycast.
+        `msg`: up to 8 MiB. `payload_type`: what it is, in a word (default "msg"). `metadata`: not encrypted. Await the receipt to know whom it reached. WrongKindError on anycast.
         """
         if self._port.kind == "anycast":
             raise WrongKindError("unexpected session type: expected UNICAST or MULTICAST; on anycast use publish_with_destination", "WrongKind")
         return await self._publish(msg, None, None, payload_type, metadata)
 
-    async def publish_with_destination(self, msg, dest, payload_type=None, metadata=None) -> Receipt:
+    async def publish_with_destination(self, msg: Buffer, dest: PyName, payload_type: str | None = None,
+                                       metadata: dict[str, str] | None = None) -> Receipt:
         """To any one instance of the service `dest`. Anycast sessions only: WrongKindError on others."""
         if self._port.kind != "anycast":
             raise WrongKindError("unexpected session type: expected ANYCAST; on others use publish", "WrongKind")
         return await self._publish(msg, dest, None, payload_type, metadata)
 
-    async def publish_to(self, message_ctx, msg, payload_type=None, metadata=None) -> Receipt:
+    async def publish_to(self, message_ctx: PyMessageContext, msg: Buffer, payload_type: str | None = None,
+                         metadata: dict[str, str] | None = None) -> Receipt:
         """To the one whose message came with `message_ctx`, alone."""
         return await self._publish(msg, None, message_ctx, payload_type, metadata)
 
-    async def publish_and_wait(self, msg, payload_type=None, metadata=None) -> Delivery:
+    async def publish_and_wait(self, msg: Buffer, payload_type: str | None = None, metadata: dict[str, str] | None = None) -> Delivery:
         """As publish, and waits until all have acknowledged it. UndeliveredError says whom it did not reach."""
         delivery = await (await self.publish(msg, payload_type, metadata))
         if delivery.missed:
@@ -188,7 +197,7 @@ class PySession:
 
     # --- in ---
 
-    async def get_message(self, timeout=None):
+    async def get_message(self, timeout: Seconds | None = None) -> Message:
         """(context, payload) of the oldest message that was not read. ClosedError when the session has ended and all is read.
 
         timeout: seconds or a timedelta; TimedOutError after it. None: waits for ever.
@@ -212,7 +221,7 @@ class PySession:
                 raise error_of(why)
             await reactor().wait(self._port.wait_for_message)
 
-    async def __aiter__(self):
+    async def __aiter__(self) -> AsyncIterator[Message]:
         while True:
             try:
                 message = await self.get_message()
@@ -220,7 +229,7 @@ class PySession:
                 return
             yield message
 
-    async def get_event(self, timeout=None) -> Event:
+    async def get_event(self, timeout: Seconds | None = None) -> Event:
         """The oldest event that was not read; ClosedError after the last. timeout: as of get_message."""
         return await within(timeout, self._next_event(), "waiting for an event")
 
@@ -233,7 +242,7 @@ class PySession:
                 raise error_of(why)
             await reactor().wait(self._port.wait_for_event)
 
-    async def events(self):
+    async def events(self) -> AsyncIterator[Event]:
         """`async for event in session.events()`: until the session ends."""
         while True:
             try:
@@ -244,14 +253,14 @@ class PySession:
 
     # --- members ---
 
-    async def invite(self, name) -> None:
+    async def invite(self, name: PyName) -> None:
         """Multicast, its creator only: returns when the application is a member. Cancelled, it is taken out again.
 
         NotFoundError: nobody of that name answers. MembershipError: it is a member already.
         """
         await reactor().call(self._port.invite, _name(name))
 
-    async def remove(self, name) -> None:
+    async def remove(self, name: PyName) -> None:
         """Multicast, its creator only: returns when the member is out and the others have new keys."""
         await reactor().call(self._port.remove, _name(name))
 
@@ -274,13 +283,13 @@ class PySession:
 
     delete = close
 
-    async def __aenter__(self):
+    async def __aenter__(self) -> "PySession":
         return self
 
-    async def __aexit__(self, *_):
+    async def __aexit__(self, *_: object) -> None:
         await self.close()
 
-    def __repr__(self):
+    def __repr__(self) -> str:
         return f"<PySession {self.id} {self.session_type} {'closed' if self.closed else 'open'}>"
 
 
