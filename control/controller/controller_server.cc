@@ -45,6 +45,7 @@ std::shared_ptr<const TransportConfig> controller_config(const TransportConfig& 
   config->role = TransportRole::kServer;
   config->protocol = TransportProtocol::kGrpc;
   config->path = kControllerPath;
+  config->calls = true;  // tools say all that they have to say, end their side, and read on
   config->max_message_bytes = kControllerMessageBytes;
   config->max_streams = kControllerStreams;
   config->stream_window_bytes = kControllerWindowBytes;
@@ -60,7 +61,13 @@ class ControllerServer::Connection final : public TransportSocketUser {
 
   std::unique_ptr<TransportSocket> socket;
 
-  void on_stream_open(std::int32_t stream) override { streams_.try_emplace(stream); }
+  void on_stream_open(std::int32_t stream) override {
+    if (const StreamHead* head = socket->head(stream); head != nullptr && head->path != kControllerPath) {
+      socket->finish_stream(stream, grpc_status::kUnimplemented, "no such method");
+      return;
+    }
+    streams_.try_emplace(stream);
+  }
 
   void on_message(std::int32_t stream, std::span<const std::byte> message) override {
     const auto at = streams_.find(stream);
@@ -84,6 +91,13 @@ class ControllerServer::Connection final : public TransportSocketUser {
     work();
   }
 
+  void on_half_closed(std::int32_t stream) override {
+    if (const auto at = streams_.find(stream); at != streams_.end()) {
+      at->second.said_all = true;
+      finish_answered();
+    }
+  }
+
   void on_stream_closed(const StreamEnd& end) override { streams_.erase(end.stream); }
   void on_sent() override { work(); }
   void on_closed(const TransportError&) override {
@@ -99,6 +113,7 @@ class ControllerServer::Connection final : public TransportSocketUser {
   };
   struct Stream {
     std::deque<Waiting> waiting;
+    bool said_all = false;     // ends when all is answered
   };
 
   void refuse(std::int32_t stream, int status, const std::string& why) {
@@ -120,6 +135,18 @@ class ControllerServer::Connection final : public TransportSocketUser {
         more = true;
       }
     }
+    finish_answered();
+  }
+
+  void finish_answered() {
+    std::erase_if(streams_, [this](const auto& entry) {
+      const auto& [id, stream] = entry;
+      const bool over = stream.said_all && stream.waiting.empty();
+      if (over) {
+        socket->finish_stream(id, 0, {});
+      }
+      return over;
+    });
   }
 
   // True when this request is done with.

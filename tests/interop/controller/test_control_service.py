@@ -150,6 +150,26 @@ def test_lists_links_and_routes_as_they_are(node):
     service.close()
 
 
+def test_a_tool_that_ends_its_side_at_once_is_answered(tmp_path, node):
+    """As slimctl does: one request, the end of its side, then it reads."""
+    import grpc
+    other = ControlledNode(tmp_path, name="other")
+    try:
+        config = json.dumps({"endpoint": f"http://127.0.0.1:{other.edge_port}", "tls_required": False, "auth_method": "none"})
+        command = field(2, field(1, field(1, "link-a") + field(2, config)))
+        with grpc.insecure_channel(f"127.0.0.1:{node.control_port}") as channel:
+            call = channel.stream_stream(METHOD, request_serializer=bytes, response_deserializer=bytes)
+            said = [parse(answer) for answer in call(iter([field(1, "a") + command, field(1, "b") + field(6, b""), field(1, "c") + field(4, b"")]),
+                                                     timeout=PATIENCE)]
+            assert [next(kind for kind in answer if kind != 1) for answer in said] == [20, 7, 5]
+            assert list(call(iter([]), timeout=PATIENCE)) == []
+            with pytest.raises(grpc.RpcError) as refused:
+                list(channel.stream_stream(METHOD + "s", request_serializer=bytes, response_deserializer=bytes)(iter([]), timeout=PATIENCE))
+            assert refused.value.code() == grpc.StatusCode.UNIMPLEMENTED
+    finally:
+        other.stop()
+
+
 def test_a_list_of_many_names_comes_in_chunks(node):
     words = [f"org/ns/s{i}" for i in range(250)]
     process = subprocess.Popen([CTL, "--node", node.tcp, "sub", *words], stdout=subprocess.PIPE)
