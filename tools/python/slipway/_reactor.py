@@ -24,12 +24,14 @@ class Reactor:
         self._last = 0
         loop.add_reader(self.mailbox.fd, self._take)
 
-    def expect(self):
-        """A token and the future that its result will be given to."""
+    def token(self):
+        """For one result. Whoever turns out to have to wait for it asks for its future before the event loop runs again."""
         self._last += 1
-        future = self._loop().create_future()
-        self._futures[self._last] = future
-        return self._last, future
+        return self._last
+
+    def future(self, token):
+        future = self._futures[token] = self._loop().create_future()
+        return future
 
     def forget(self, token):
         self._futures.pop(token, None)
@@ -46,17 +48,13 @@ class Reactor:
 
     async def call(self, begin, *arguments):
         """Awaits a native operation. Cancelled, it is cancelled too."""
-        token, future = self.expect()
-        try:
-            ticket = begin(self.mailbox, token, *arguments)
-        except BaseException:
-            self.forget(token)
-            raise
-        return await self.result(token, future, ticket.cancel)
+        token = self.token()
+        ticket = begin(self.mailbox, token, *arguments)
+        return await self.result(token, ticket.cancel)
 
-    async def result(self, token, future, cancel):
+    async def result(self, token, cancel):
         try:
-            return await future
+            return await self.future(token)
         except asyncio.CancelledError:
             self.forget(token)
             cancel()
@@ -64,12 +62,12 @@ class Reactor:
 
     async def wait(self, watch):
         """Awaits a change: `watch(mailbox, token)` is false if there is something to see already."""
-        token, future = self.expect()
-        try:
-            if watch(self.mailbox, token):
-                await future
-        finally:
-            self.forget(token)
+        token = self.token()
+        if watch(self.mailbox, token):
+            try:
+                await self.future(token)
+            finally:
+                self.forget(token)
 
 
 def reactor():

@@ -183,16 +183,10 @@ class PySession:
 
     async def _publish(self, msg, dest, context, payload_type, metadata):
         at = reactor()
-        token, future = at.expect()
-        try:
-            receipt, ticket = self._port.publish(at.mailbox, token, msg, dest, context, payload_type or "msg", metadata or {})
-        except BaseException:
-            at.forget(token)
-            raise
-        if ticket is None:
-            at.forget(token)
-        else:
-            await at.result(token, future, lambda: self._port.withdraw(ticket))
+        token = at.token()
+        receipt, ticket = self._port.publish(at.mailbox, token, msg, dest, context, payload_type or "msg", metadata or {})
+        if ticket is not None:
+            await at.result(token, lambda: self._port.withdraw(ticket))
         return Receipt(receipt)
 
     # --- in ---
