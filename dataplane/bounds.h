@@ -109,6 +109,8 @@ inline constexpr std::uint32_t kHandoffRingFrames = 4096;      // worker to work
 inline constexpr std::size_t kCommandRingBytes = 4u << 20;     // control thread to a worker
 inline constexpr std::size_t kEventRingBytes = 4u << 20;       // a worker to the control thread
 inline constexpr std::size_t kMaxMailBytes = 64u << 10;        // one record of either
+inline constexpr std::size_t kMaxLocalFrameBytes = 48u << 10;    // to an application inside the node: one record of the event ring
+inline constexpr std::size_t kInjectPieceBytes = 48u << 10;      // of a publish of an application inside the node
 inline constexpr std::uint32_t kCommandsPerLoop = 256;         // commands that a worker applies between two bursts
 
 // --- one worker -------------------------------------------------------------------------------------
@@ -137,6 +139,7 @@ static_assert(kControlRoomBytes <= kEventRingBytes / 2, "a burst of the largest 
 static_assert(kMaxSnapBytes + 256 <= kMaxMailBytes);
 static_assert(kCopyBytes + kFrameHeaderBytes <= kMbufDataBytes, "a copied frame fits one mbuf");
 static_assert(kMaxControlFrameBytes + 256 <= kMaxMailBytes, "a punted frame fits one record");
+static_assert(kMaxLocalFrameBytes + 256 <= kMaxMailBytes && kInjectPieceBytes + 256 <= kMaxMailBytes);
 static_assert(kMaxMailBytes * 4 <= kCommandRingBytes && kMaxMailBytes * 4 <= kEventRingBytes);
 static_assert(kMaxDatagramFrameBytes <= kMaxFrameBytes);
 static_assert(kMaxPieces * kMinPieceBytes >= kMaxDatagramFrameBytes, "the smallest allowed pieces still make the largest frame");

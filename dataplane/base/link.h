@@ -26,6 +26,7 @@ enum class LinkTransport : std::uint8_t {
   kStream,      // a socket of one worker; frames behind a length prefix
   kDatagram,    // a datagram socket of one worker; frames behind a shim
   kEthernet,    // a DPDK port; frames behind Ethernet, IP, UDP and a shim
+  kControl,     // the control thread: an application inside the node; frames go up the event ring
 };
 
 enum class OverflowPolicy : std::uint8_t {

@@ -27,6 +27,7 @@ enum class Command : std::uint16_t {
   kClosePort,     // ClosePort: a datagram socket goes away
   kCloseLink,     // CloseLink: owner only; drain what is queued, then close the socket
   kInjectFrame,   // InjectFrame + frame bytes (header and body)
+  kInjectPublish, // InjectPublish + a piece of a publish: of an application inside the node; forwarded when it is whole
   kInjectPacket,  // InjectPacket + an Ethernet frame, sent as it is
   kInjectDatagram,// InjectDatagram + UDP payload (shim and frame), from a datagram socket to an address
   kTrace,         // TraceFilter: record the next `count` frames that match
@@ -69,6 +70,13 @@ struct InjectFrame {
   LinkIndex link;
   std::uint32_t generation;
 };
+struct InjectPublish {
+  LinkIndex link;               // of the application: kControl
+  std::uint32_t generation;
+  std::uint32_t offset;         // pieces come in order, those of one frame without another's between them; the first has
+                                // the whole frame header
+  std::uint32_t frame_bytes;    // of the whole frame
+};
 struct InjectPacket {
   std::uint16_t port;
 };
@@ -92,6 +100,7 @@ struct Snapshot {
 // --- worker -> control thread -----------------------------------------------------------------------
 enum class Event : std::uint16_t {
   kPuntedFrame,     // PuntedFrame + frame bytes
+  kLocalFrame,      // PuntedFrame + a publish for the application inside the node whose link it is
   kPuntedPacket,    // PuntedPacket + Ethernet frame: ARP, neighbour discovery, and what resolves next hops
   kHello,           // Hello + frame bytes: a link frame in a datagram with link id 0
   kLinkClosed,      // LinkClosed

@@ -3,8 +3,10 @@
 #include <algorithm>
 #include <cassert>
 #include <cstring>
+#include <utility>
 
 #include "frame/frame.h"
+#include "worker/forward_datapath.h"
 #include "worker/hold.h"
 #include "worker/punt_datapath.h"
 #include "worker/send_datapath.h"
@@ -65,7 +67,7 @@ void remove_link(WorkerCore& w, const LinkRecord& record) {
   if (w.load.ok()) {
     w.load[link] = 0;
   }
-  if (record.transport == LinkTransport::kEthernet) {
+  if (record.transport == LinkTransport::kEthernet || record.transport == LinkTransport::kControl) {
     if (record.owner_worker == w.id) {
       tell(w, Event::kLinkReleased, LinkReleased{link, record.generation});
     }
@@ -88,6 +90,9 @@ void set_link(WorkerCore& w, const LinkRecord& record) {
   w.links[record.index] = hot_of(w, record);
   w.peers[record.index] = make_fast_peer(record);
   set_header(w, record);
+  if (record.transport == LinkTransport::kControl) {
+    return;
+  }
   if (record.transport != LinkTransport::kEthernet) {
     if (record.owner_worker == w.id && w.sockets != nullptr) {
       w.sockets->set_link(record);
@@ -97,29 +102,39 @@ void set_link(WorkerCore& w, const LinkRecord& record) {
   }
 }
 
-// Bytes into a chain of mbufs of this worker's pool, the first with the length prefix that streams send.
+// Appends bytes to a chain of mbufs of this worker's pool; the first has room for the length prefix that streams send. False: no
+// buffers; the chain is the caller's all the same.
+bool append_bytes(WorkerCore& w, rte_mbuf*& first, rte_mbuf*& last, std::span<const std::byte> bytes) {
+  for (std::size_t done = 0; done < bytes.size() || first == nullptr;) {
+    if (last == nullptr || rte_pktmbuf_tailroom(last) == 0) {
+      rte_mbuf* m = rte_pktmbuf_alloc(w.pool);
+      if (m == nullptr) {
+        return false;
+      }
+      if (first == nullptr) {
+        first = m;
+      } else {
+        last->next = m;
+        ++first->nb_segs;
+      }
+      last = m;
+    }
+    const auto take = static_cast<std::uint16_t>(std::min<std::size_t>(bytes.size() - done, rte_pktmbuf_tailroom(last)));
+    std::memcpy(rte_pktmbuf_mtod_offset(last, void*, last->data_len), bytes.data() + done, take);
+    last->data_len = static_cast<std::uint16_t>(last->data_len + take);
+    first->pkt_len += take;
+    done += take;
+  }
+  return true;
+}
+
 rte_mbuf* frame_of_bytes(WorkerCore& w, std::span<const std::byte> bytes) {
   rte_mbuf* first = nullptr;
   rte_mbuf* last = nullptr;
-  for (std::size_t done = 0; done < bytes.size() || first == nullptr;) {
-    rte_mbuf* m = rte_pktmbuf_alloc(w.pool);
-    if (m == nullptr) {
-      rte_pktmbuf_free(first);
-      return nullptr;
-    }
-    const auto take = static_cast<std::uint16_t>(std::min<std::size_t>(bytes.size() - done, rte_pktmbuf_tailroom(m)));
-    std::memcpy(rte_pktmbuf_mtod(m, void*), bytes.data() + done, take);
-    m->data_len = take;
-    done += take;
-    if (first == nullptr) {
-      first = m;
-    } else {
-      last->next = m;
-      ++first->nb_segs;
-    }
-    last = m;
+  if (!append_bytes(w, first, last, bytes)) {
+    rte_pktmbuf_free(first);
+    return nullptr;
   }
-  first->pkt_len = static_cast<std::uint32_t>(bytes.size());
   return first;
 }
 
@@ -140,6 +155,37 @@ void inject_frame(WorkerCore& w, std::span<const std::byte> record) {
   w.counters.forwarded.add(1);
   w.counters.copies_made.add(1);
   send_injected(w, link, frame);
+}
+
+// A publish of an application inside the node, as if it came from a link.
+void inject_publish(WorkerCore& w, std::span<const std::byte> record) {
+  const auto piece = head<InjectPublish>(record);
+  const auto bytes = record.subspan(sizeof piece);
+  const LinkIndex link = piece.link < kMaxLinks ? piece.link : kNoLink;
+  if (piece.offset == 0) {
+    assert(w.publish.first == nullptr && bytes.size() >= kFrameHeaderBytes);
+    w.publish = {};
+  }
+  if (!w.publish.failed && !append_bytes(w, w.publish.first, w.publish.last, bytes)) {
+    w.publish.failed = true;
+    rte_pktmbuf_free(std::exchange(w.publish.first, nullptr));
+  }
+  if (piece.offset + bytes.size() < piece.frame_bytes) {
+    return;
+  }
+  w.counters.frames_in.add(1);
+  w.counters.bytes_in.add(piece.frame_bytes);
+  w.link_counters[link].frames_in.add(1);
+  w.link_counters[link].bytes_in.add(piece.frame_bytes);
+  rte_mbuf* frame = std::exchange(w.publish.first, nullptr);
+  w.publish.last = nullptr;
+  if (frame == nullptr || !is_current(w, link, piece.generation) || !room_for_burst(w)) {
+    drop_frame(w, link, frame == nullptr ? DropReason::kNoBuffer : room_for_burst(w) ? DropReason::kLinkGone : DropReason::kQueueFull, frame);
+    return;
+  }
+  make_frame(frame, link, false);
+  frame_meta(frame).injected = true;
+  forward_burst(w, {&frame, 1});
 }
 
 void inject_packet(WorkerCore& w, std::span<const std::byte> record) {
@@ -208,6 +254,8 @@ void apply(WorkerCore& w, Command command, std::span<const std::byte> bytes) {
       return socket_command(w, command, bytes);
     case Command::kInjectFrame:
       return inject_frame(w, bytes);
+    case Command::kInjectPublish:
+      return inject_publish(w, bytes);
     case Command::kInjectPacket:
       return inject_packet(w, bytes);
     case Command::kTrace:

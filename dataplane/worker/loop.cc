@@ -185,6 +185,8 @@ void release_everything(WorkerCore& w) {
   }
   w.released = true;
   drop_fanouts(w);
+  rte_pktmbuf_free(w.publish.first);
+  w.publish = {};
   for (LinkIndex link = 1; link <= w.highest_link && w.holds.count != 0; ++link) {
     drop_held(w, link, DropReason::kStopping);
   }

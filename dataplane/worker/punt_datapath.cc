@@ -138,6 +138,29 @@ void punt_or_drop(WorkerCore& w, rte_mbuf* frame) {
   punt_frame(w, in_link, frame);
 }
 
+void tell_local_frame(WorkerCore& w, LinkIndex to, rte_mbuf* frame) {
+  LinkSide& side = w.sides[frame_meta(frame).in_link];
+  const std::uint32_t bytes = rte_pktmbuf_pkt_len(frame);
+  DropReason reason = DropReason::kPuntFull;
+  bool told = false;
+  if (!side.punts.take(w.now_ms, w.punts_per_second, burst_of(w.punts_per_second))) {
+    reason = DropReason::kPuntLimit;
+  } else if (w.events.free_bytes() >= kControlRoomBytes + bytes) {
+    std::array<std::byte, kMaxLocalFrameBytes> scratch;
+    const PuntedFrame record{to, w.links[to].generation};
+    told = tell_if_room(w, Event::kLocalFrame, std::as_bytes(std::span(&record, 1)), contiguous(frame, scratch));
+  }
+  if (told) {
+    w.counters.sent.add(1);
+    w.counters.bytes_sent.add(bytes);
+    w.link_counters[to].frames_sent.add(1);
+    w.link_counters[to].bytes_sent.add(bytes);
+  } else {
+    count_dropped_copy(w, to, reason);
+  }
+  rte_pktmbuf_free(frame);
+}
+
 void drop_unmatched(WorkerCore& w, LinkIndex in_link, DropReason reason, rte_mbuf* frame) {
   constexpr std::uint8_t kSessionAck = 2;  // upstream's session message type of an acknowledgement
   const std::byte* f = data_of(frame);

@@ -22,6 +22,10 @@ void tell(WorkerCore& w, Event event, const T& record, std::span<const std::byte
 // A frame that is no publish, or whose header is not in order. Takes it over: punted, or dropped with its reason.
 void punt_or_drop(WorkerCore& w, rte_mbuf* frame);
 
+// A copy for an application inside the node, which counts as sent when it is in the event ring. Takes it over. The rate at which a
+// link may make the control thread work holds for these too, and punted frames come first.
+void tell_local_frame(WorkerCore& w, LinkIndex to, rte_mbuf* frame);
+
 // A publish from a link that nothing took: dropped and, if the sender is native, told. Beyond the rate of notices its
 // frames are summed up, and told together kNoticeDelayMs later.
 void drop_unmatched(WorkerCore& w, LinkIndex in_link, DropReason reason, rte_mbuf* frame);

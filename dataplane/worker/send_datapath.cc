@@ -4,6 +4,7 @@
 
 #include "port/dpdk_port.h"
 #include "worker/hold.h"
+#include "worker/punt_datapath.h"
 
 namespace slipway {
 namespace {
@@ -92,6 +93,10 @@ void send_up(WorkerCore& w, LinkIndex to, const LinkHot& link, rte_mbuf* frame) 
     } else {
       queue_on_port(w, to, *w.ports[link.port_slot], frame);
     }
+    return;
+  }
+  if (link.transport == LinkTransport::kControl) [[unlikely]] {
+    tell_local_frame(w, to, frame);
     return;
   }
   if (link.owner_worker != w.id) {

@@ -107,6 +107,13 @@ struct FanoutQueue {
   std::uint64_t flows = 0;  // a bit for each flow that waits: its later frames wait too, so that order is kept
 };
 
+// A publish of an application inside the node whose pieces are coming.
+struct PartialPublish {
+  rte_mbuf* first = nullptr;
+  rte_mbuf* last = nullptr;
+  bool failed = false;        // no buffers: the rest of it is thrown away
+};
+
 // Recording of frames that match a filter, for `trace` and `capture`.
 struct Watch {
   TraceFilter filter;         // count 0: off
@@ -191,6 +198,7 @@ struct WorkerCore {
   HoldQueue holds;
   OwedNotices owed;
   FanoutQueue fanouts;
+  PartialPublish publish;
   Watch trace;
   Watch capture;
   std::uint64_t now_ns = 0;

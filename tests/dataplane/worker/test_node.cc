@@ -228,6 +228,21 @@ LinkIndex TestNode::add_stream(std::uint16_t owner, LinkClass link_class) {
   return index;
 }
 
+LinkIndex TestNode::add_control(std::uint16_t owner) {
+  const LinkIndex index = next_link_++;
+  links_[index].record = {.index = index,
+                          .generation = generation_++,
+                          .state = LinkState::kUp,
+                          .link_class = LinkClass::kLocal,
+                          .transport = LinkTransport::kControl,
+                          .owner_worker = owner,
+                          .max_frame_bytes = kMaxLocalFrameBytes,
+                          .native = false};
+  database_->add_link(index, LinkClass::kLocal);
+  post_link(index);
+  return index;
+}
+
 void TestNode::post_link(LinkIndex link) {
   for (std::size_t i = 0; i < group_->size(); ++i) {
     EXPECT_NE(worker(i).post(Command::kLink, links_.at(link).record), 0u);

@@ -71,6 +71,7 @@ class TestNode {
   // --- links ---
   LinkIndex add_ethernet(std::uint16_t port, std::uint16_t owner = 0, LinkClass link_class = LinkClass::kEdge);
   LinkIndex add_stream(std::uint16_t owner = 0, LinkClass link_class = LinkClass::kEdge);
+  LinkIndex add_control(std::uint16_t owner = 0);  // an application inside the node
   LinkRecord& record(LinkIndex link) { return links_.at(link).record; }
   void post_link(LinkIndex link);                 // its record as it is now, to all workers
   void remove(LinkIndex link);                    // kFree on all workers; its subscriptions go first
