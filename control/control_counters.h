@@ -37,6 +37,7 @@ namespace slipway {
   X(api_errors, "requests to the control API answered with an error")                     \
   X(api_refused, "connections to the control API refused because of the limit")           \
   X(stream_records_lost, "trace and capture records that their reader was too slow for")  \
+  X(longest_turn_us, "longest stretch without a look at the workers, in microseconds of CPU")  \
   X(reloads, "configurations taken")                                                      \
   X(reloads_failed, "configurations refused")                                             \
   X(log_lines_folded, "log lines not written because they repeated others")

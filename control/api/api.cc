@@ -239,6 +239,115 @@ HttpResponse watch(ApiBackend& backend, const Parameters& p, bool capture) {
   return {.type = capture ? "application/x-pcapng" : "application/jsonl", .body = {}, .stream = *stream};
 }
 
+// --- channels ----------------------------------------------------------------------------------------------------------
+
+ApiFault fault_of(const ChannelError& error) {
+  const auto status = [&] {
+    switch (error.fault) {
+      case ChannelFault::kOff:
+      case ChannelFault::kUnknown: return 404;
+      case ChannelFault::kBadName: return 400;
+      case ChannelFault::kStore:
+      case ChannelFault::kStopping: return 503;
+      case ChannelFault::kSession: return error.session == SessionFault::kNotFound || error.session == SessionFault::kNotMember ? 404 : 409;
+      default: return 409;
+    }
+  }();
+  const std::string about = error.about.empty() ? std::string(channel_fault_name(error.fault)) : error.about;
+  return {status, about, std::string(channel_fault_remedy(error.fault))};
+}
+
+HttpResponse channel_fault(const ChannelError& error) {
+  const ApiFault f = fault_of(error);
+  Json body{{"error", f.error}, {"try", error.fault == ChannelFault::kSession ? "" : f.remedy}, {"fault", std::string(channel_fault_name(error.fault))}};
+  return answer(body, f.status);
+}
+
+// The node's channels, or the answer that there are none.
+Channels* channels_of(ApiBackend& backend, HttpResponse& none) {
+  Channels* const channels = backend.channels();
+  if (channels == nullptr) {
+    none = channel_fault({ChannelFault::kOff, "this node hosts no channels"});
+  }
+  return channels;
+}
+
+HttpResponse list_channels(ApiBackend& backend, const Parameters&) {
+  HttpResponse none;
+  Channels* const channels = channels_of(backend, none);
+  if (channels == nullptr) {
+    return none;
+  }
+  return answer({{"channels", rows_json(channels->list())},
+                 {"local_name", channels->local_name().text()},
+                 {"file_managed", channels->file_managed()},
+                 {"counters", to_json_value(channels->counters())}});
+}
+
+HttpResponse show_channel(ApiBackend& backend, const Parameters& p) {
+  HttpResponse none;
+  Channels* const channels = channels_of(backend, none);
+  const auto name = p.name("name");
+  if (channels == nullptr || !name) {
+    return channels == nullptr ? none : fault(name.error());
+  }
+  const auto row = channels->show(*name);
+  return row ? answer(to_json_value(*row)) : channel_fault(row.error());
+}
+
+// The answer when it is through.
+template <class Call>
+HttpResponse change_channels(ApiBackend& backend, const Parameters& p, bool participant, Call&& call) {
+  HttpResponse none;
+  Channels* const channels = channels_of(backend, none);
+  if (channels == nullptr) {
+    return none;
+  }
+  const auto name = p.name("name");
+  const auto who = participant ? p.name("participant") : std::expected<TextName, ApiFault>();
+  if (!name || !who) {
+    return fault(name ? who.error() : name.error());
+  }
+  if (!name->id.is_null()) {
+    return channel_fault({ChannelFault::kBadName, fmt::format("`{}`", name->text())});
+  }
+  auto later = std::make_shared<LaterResponse>();
+  call(*channels, *name, *who, ChannelAsker{"the control API"}, [later](std::expected<void, ChannelError> result) {
+    later->give(result ? answer({{"ok", true}}) : channel_fault(result.error()));
+  });
+  HttpResponse response;
+  response.later = std::move(later);
+  return response;
+}
+
+HttpResponse create_channel(ApiBackend& backend, const Parameters& p) {
+  const auto mls = p.has("mls") ? p.boolean("mls") : std::expected<bool, ApiFault>(true);
+  if (!mls) {
+    return fault(mls.error());
+  }
+  return change_channels(backend, p, false, [&](Channels& channels, const TextName& name, const TextName&, const ChannelAsker& asker, Channels::Done done) {
+    channels.create(name, {.mls = *mls}, asker, std::move(done));
+  });
+}
+
+HttpResponse delete_channel(ApiBackend& backend, const Parameters& p) {
+  return change_channels(backend, p, false, [](Channels& channels, const TextName& name, const TextName&, const ChannelAsker& asker, Channels::Done done) {
+    channels.remove(name, asker, std::move(done));
+  });
+}
+
+HttpResponse invite_to_channel(ApiBackend& backend, const Parameters& p) {
+  return change_channels(backend, p, true, [](Channels& channels, const TextName& name, const TextName& who, const ChannelAsker& asker, Channels::Done done) {
+    channels.invite(name, who, asker, std::move(done));
+  });
+}
+
+HttpResponse remove_from_channel(ApiBackend& backend, const Parameters& p) {
+  return change_channels(backend, p, true, [](Channels& channels, const TextName& name, const TextName& who, const ChannelAsker& asker, Channels::Done done) {
+    channels.remove_participant(name, who, asker, std::move(done));
+  });
+}
+
 struct Endpoint {
   std::string_view method;
   std::string_view path;
@@ -269,6 +378,12 @@ const Endpoint kEndpoints[] = {
     {"GET", "/metrics", {}, [](ApiBackend& b, const Parameters&) {
        return HttpResponse{.type = "application/openmetrics-text; version=1.0.0; charset=utf-8", .body = open_metrics(b)};
      }},
+    {"GET", "/v1/channels", {}, list_channels},
+    {"GET", "/v1/channels/show", {"name"}, show_channel},
+    {"POST", "/v1/channels/create", {"name", "mls"}, create_channel},
+    {"POST", "/v1/channels/delete", {"name"}, delete_channel},
+    {"POST", "/v1/channels/invite", {"name", "participant"}, invite_to_channel},
+    {"POST", "/v1/channels/remove", {"name", "participant"}, remove_from_channel},
     {"POST", "/v1/stop", {"drain_ms"}, stop},
     {"POST", "/v1/reload", {}, reload},
     {"POST", "/v1/log-level", {"level"}, [](ApiBackend& b, const Parameters& p) { return done(b.set_log_level(p.text("level"))); }},

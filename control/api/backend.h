@@ -10,6 +10,7 @@
 #include "api/http_server.h"
 #include "api/rows.h"
 #include "base/messages.h"
+#include "channel/channels.h"
 #include "frame/name.h"
 
 namespace slipway {
@@ -43,6 +44,8 @@ class ApiBackend {
   virtual ConfigRow config() = 0;
   virtual ControlCounters control_counters() = 0;
   virtual std::string unhealthy() = 0;  // why, or empty
+
+  virtual Channels* channels() = 0;     // null: this node hosts none
 
   virtual void stop(std::optional<std::uint32_t> drain_ms) = 0;
   virtual ReloadRow reload() = 0;

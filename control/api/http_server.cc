@@ -52,6 +52,18 @@ void ResponseStream::end() {
   }
 }
 
+void LaterResponse::give(HttpResponse response) {
+  if (!wanted_) {
+    return;
+  }
+  if (!give_) {
+    early_ = std::make_unique<HttpResponse>(std::move(response));
+    return;
+  }
+  wanted_ = false;
+  std::exchange(give_, nullptr)(std::move(response));
+}
+
 struct HttpServer::Connection {
   int fd = -1;
   HttpRequestParser parser;
@@ -60,6 +72,7 @@ struct HttpServer::Connection {
   std::size_t written = 0;
   std::uint64_t since_ms = 0;               // begin of the request, or of the wait for one
   std::shared_ptr<ResponseStream> stream;   // the answer that goes on
+  std::shared_ptr<LaterResponse> later;     // the answer that is waited for
   bool close_after = false;
   bool closed = false;
 };
@@ -136,14 +149,14 @@ void HttpServer::readable(Connection& connection) {
     connection.closed = true;
     return;
   }
-  if (connection.stream || connection.in.size() + static_cast<std::size_t>(got) > kMaxRequestHeadBytes + kMaxRequestBodyBytes) {
-    if (!connection.stream) {
+  if (connection.stream || connection.later || connection.in.size() + static_cast<std::size_t>(got) > kMaxRequestHeadBytes + kMaxRequestBodyBytes) {
+    if (!connection.stream && !connection.later) {
       connection.closed = true;
     }
-    return;  // nobody speaks while a stream runs
+    return;  // nobody speaks while an answer is on its way
   }
   connection.in.append(buffer.data(), static_cast<std::size_t>(got));
-  while (!connection.in.empty() && !connection.stream && !connection.close_after && !connection.closed) {
+  while (!connection.in.empty() && !connection.stream && !connection.later && !connection.close_after && !connection.closed) {
     if (!connection.parser.begun()) {
       connection.since_ms = loop_.now_ns() / 1'000'000;
     }
@@ -175,6 +188,17 @@ void HttpServer::fault(Connection& connection, int status, std::string_view why)
 void HttpServer::serve(Connection& connection, const HttpRequest& request) {
   ++counters_.api_requests;
   auto response = handler_(request);
+  if (auto later = std::exchange(response.later, nullptr); later && !later->early_) {
+    connection.later = std::move(later);
+    connection.later->give_ = [this, &connection](HttpResponse answer) {
+      connection.later.reset();
+      counters_.api_errors += answer.status >= 400 ? 1 : 0;
+      respond(connection, std::move(answer), false);
+    };
+    return;
+  } else if (later) {
+    response = std::move(*later->early_);
+  }
   if (response.status >= 400) {
     ++counters_.api_errors;
   }
@@ -258,6 +282,10 @@ void HttpServer::close(Connection& connection) {
     stream->finish_ = nullptr;
     stream->end();
   }
+  if (connection.later) {
+    connection.later->wanted_ = false;
+    connection.later->give_ = nullptr;
+  }
   loop_.unwatch(connection.fd);
   ::close(connection.fd);
   std::erase_if(connections_, [&](const auto& c) { return c.get() == &connection; });
@@ -267,7 +295,7 @@ void HttpServer::tick(std::uint64_t now_ms) {
   std::vector<Connection*> late;
   for (const auto& connection : connections_) {
     const auto waited = now_ms > connection->since_ms ? now_ms - connection->since_ms : 0;
-    const bool idle = !connection->stream && waited >= (connection->parser.begun() ? kRequestDeadlineMs : kIdleApiMs);
+    const bool idle = !connection->stream && !connection->later && waited >= (connection->parser.begun() ? kRequestDeadlineMs : kIdleApiMs);
     const bool stuck = !connection->out.empty() && waited >= kIdleApiMs;
     if (connection->closed || idle || stuck) {
       late.push_back(connection.get());

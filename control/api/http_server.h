@@ -1,6 +1,6 @@
 #pragma once
 // HTTP/1.1 on the control thread's loop, over Unix and TCP sockets: bounded connections, requests and answers.
-// A response is whole, or a stream that its producer writes to until it ends or the reader leaves.
+// A response is whole, now or later, or a stream that its producer writes to until it ends or the reader leaves.
 // Control thread.
 
 #include <cstdint>
@@ -34,11 +34,28 @@ class ResponseStream {
   bool open_ = true;
 };
 
+struct HttpResponse;
+
+// An answer that comes later. Held by whoever makes it; outlives the connection.
+class LaterResponse {
+ public:
+  // Once. Nothing happens if the reader has left.
+  void give(HttpResponse response);
+  [[nodiscard]] bool wanted() const { return wanted_; }
+
+ private:
+  friend class HttpServer;
+  std::function<void(HttpResponse)> give_;
+  std::unique_ptr<HttpResponse> early_;    // given before the server knew that it comes later
+  bool wanted_ = true;
+};
+
 struct HttpResponse {
   int status = 200;
   std::string type = "application/json";
   std::string body;
   std::shared_ptr<ResponseStream> stream;  // instead of a body
+  std::shared_ptr<LaterResponse> later;    // instead of everything
 };
 
 class HttpServer {

@@ -238,4 +238,33 @@ Json to_json_value(const ReloadRow& r) {
   return {{"ok", r.ok}, {"changed", r.changed}, {"needs_restart", r.needs_restart}};
 }
 
+Json to_json_value(const ChannelRow& r) {
+  Json out{{"name", r.name.text()},
+           {"state", r.state},
+           {"mls", r.mls},
+           {"node_could_read", r.node_could_read},
+           {"epoch", r.epoch},
+           {"session", r.session_id},
+           {"members_count", r.member_count},
+           {"waiting", r.waiting},
+           {"created_by", r.created_by},
+           {"created", r.created_s},
+           {"from_file", r.from_file},
+           {"restored", r.restored}};
+  if (!r.members.empty()) {
+    Json members = Json::array();
+    for (const auto& member : r.members) {
+      members.push_back({{"name", member.name.text()}, {"online", member.online}, {"moderator", member.moderator}});
+    }
+    out["members"] = std::move(members);
+  }
+  return out;
+}
+
+Json to_json_value(const ChannelCounters& c) {
+  return {{"created", c.created},     {"removed", c.removed},     {"invited", c.invited}, {"invites_failed", c.invites_failed},
+          {"taken_out", c.taken_out}, {"removals_failed", c.removals_failed}, {"refused", c.refused}, {"stored", c.stored},
+          {"store_failed", c.store_failed}};
+}
+
 }  // namespace slipway

@@ -4,6 +4,7 @@
 #include <nlohmann/json_fwd.hpp>
 
 #include "api/rows.h"
+#include "channel/channels.h"
 
 namespace slipway {
 
@@ -24,5 +25,7 @@ Json to_json_value(const WorkerRow& row);
 Json to_json_value(const MemoryRow& row);
 Json to_json_value(const ConfigRow& row);
 Json to_json_value(const ReloadRow& row);
+Json to_json_value(const ChannelRow& row);
+Json to_json_value(const ChannelCounters& counters);
 
 }  // namespace slipway

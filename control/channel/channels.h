@@ -48,6 +48,7 @@ struct ChannelRow {
   bool from_file = false;
   bool restored = false;        // went on from the store after a restart
   std::uint32_t waiting = 0;    // invites and removals that are not through
+  std::uint32_t member_count = 0;  // the node included
   std::vector<ChannelMemberRow> members;  // the node included
 };
 

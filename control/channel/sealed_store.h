@@ -25,6 +25,12 @@ class SealedStore {
   // Names are ASCII, at most 512 bytes; users keep apart by prefixes ("channel/", "owner/", "nonce/"). `done` may be empty.
   virtual void put(std::string_view name, std::string_view value, Done done) = 0;
   virtual void erase(std::string_view name, Done done) = 0;
+  // What belongs together: a store on a disk writes all of it or nothing.
+  virtual void put_all(std::vector<std::pair<std::string, std::string>> values, Done done) {
+    for (std::size_t i = 0; i < values.size(); ++i) {
+      put(values[i].first, values[i].second, i + 1 == values.size() ? std::move(done) : Done());
+    }
+  }
   // What was there when the store was opened, by prefix, in the order of names. Values that users need later they keep.
   [[nodiscard]] virtual std::vector<std::pair<std::string, std::string>> take_loaded(std::string_view prefix) = 0;
 };

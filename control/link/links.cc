@@ -55,6 +55,21 @@ std::expected<LinkIndex, std::string> Links::accept_stream(int fd, std::uint16_t
   return record.index;
 }
 
+std::expected<LinkIndex, std::string> Links::open_local(std::string name, std::uint64_t now_ms) {
+  auto link = open(true, "control", std::move(name), now_ms);
+  if (!link) {
+    return std::unexpected(link.error());
+  }
+  NodeLink& l = **link;
+  l.record.transport = LinkTransport::kControl;
+  l.record.link_class = LinkClass::kLocal;
+  l.record.native = false;  // it is not told of what nobody took: sessions notice
+  l.record.max_frame_bytes = kMaxLocalFrameBytes;
+  bring_up(l, now_ms);
+  sink_.link_up(l);
+  return l.record.index;
+}
+
 std::string Links::shown(std::string_view text) {
   std::string out(text.substr(0, kMaxLinkTextBytes));
   for (auto& c : out) {

@@ -122,6 +122,9 @@ class Links {
   std::expected<LinkIndex, std::string> accept_edge(int fd, std::uint16_t owner, std::string transport, std::string peer,
                                                     std::shared_ptr<const EdgeProfile> profile, std::uint64_t now_ms);
 
+  // An application inside the node, on the control thread: up at once, ends by close().
+  std::expected<LinkIndex, std::string> open_local(std::string name, std::uint64_t now_ms);
+
   // --- links that we make ----------------------------------------------------------------------------
   std::uint32_t add_target(LinkTarget target, std::uint64_t now_ms);   // dials at the next tick
   void remove_target(std::uint32_t target, std::uint64_t now_ms);      // closes its link

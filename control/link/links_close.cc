@@ -29,7 +29,7 @@ void Links::close(LinkIndex index, const std::string& why, std::uint64_t now_ms)
   if (link == nullptr || link->record.state == LinkState::kClosing) {
     return;
   }
-  if (link->record.state == LinkState::kUp && link->edge == nullptr) {
+  if (link->record.state == LinkState::kUp && link->edge == nullptr && link->record.transport != LinkTransport::kControl) {
     sink_.send(link->record, encode_link(ByeBody{why}));
   }
   drop(*link, why, kRefusalDrainMs, now_ms);

@@ -11,6 +11,7 @@
 #include <random>
 #include <system_error>
 
+#include "node/config_channels.h"
 #include "node/config_services.h"
 #include "node/yaml_section.h"
 
@@ -266,6 +267,7 @@ void read_slipway(YamlSection slipway, NodeSettings& out) {
   out.overflow = slipway.choice("overflow", {"stall", "pause"}, 0) == 1 ? OverflowPolicy::kPause : OverflowPolicy::kStall;
   read_routes(slipway, out);
   out.controller_commands = slipway.boolean("controller_commands", false);
+  read_channels(slipway, out.channels);
   read_api(slipway.section("api"), out.api);
   out.keepalive_ms = static_cast<std::uint32_t>(slipway.number("keepalive_ms", 0, 600'000, out.keepalive_ms));
   auto stop = slipway.section("stop");

@@ -195,6 +195,7 @@ inline constexpr auto kConfigKeys = std::to_array<ConfigKey>({
     {"slipway", "api", "section", "", "The control API."},
     {"slipway", "keepalive_ms", "number 0 .. 600000", "5000", "Silence after which a link is probed; after three times as long it is closed. 0: never."},
     {"slipway", "stop", "section", "", "How the node stops."},
+    {"slipway", "channels", "section", "", "Channels that the node hosts: it is their moderator, for others. With MLS it is a member of the group and could read. Without this section it hosts none."},
 
     {"slipway.workers[]", "name", "text", "w0, w1, ...", "How `slipwayctl workers` calls it."},
     {"slipway.workers[]", "kind", "socket or poll", "socket", "socket: sockets, sleeps in io_uring. poll: DPDK ports."},
@@ -244,6 +245,23 @@ inline constexpr auto kConfigKeys = std::to_array<ConfigKey>({
     {"slipway.api", "tcp", "ADDRESS:PORT", "none", "Also over TCP. It has no authentication: loopback or a closed management network only."},
 
     {"slipway.stop", "drain_ms", "number 0 .. 600000", "10000", "How long a stop may send what is queued."},
+
+    {"slipway.channels", "name", "org/namespace/name", "", "What the node is called as an application. No other application may have this name."},
+    {"slipway.channels", "identity", "section", "", "Who it is, and how it believes others."},
+    {"slipway.channels", "store", "path", "none", "A file that keeps channels over a restart: sealed, of the node's user alone. Without it they end with the node."},
+    {"slipway.channels", "key_file", "path", "", "What the store is sealed with: 32 bytes, or 64 hexadecimal digits (`openssl rand -hex 32`). Others must not be able to read it; keep it away from the store's backups."},
+    {"slipway.channels", "limit", "number 1 .. 16000", "1024", "Channels at a time."},
+    {"slipway.channels", "hosted", "list", "none", "Channels with their members. If it is there, even empty, it is all there is: what is missing is made, who is listed is invited until it is in, and `slipwayctl channel` only shows."},
+    {"slipway.channels.identity", "type", "shared_secret or jwt", "shared_secret", "The kind of identity that the applications have."},
+    {"slipway.channels.identity", "secret_file", "path", "", "shared_secret only: the secret, one line of at least 32 bytes. Others must not be able to read it."},
+    {"slipway.channels.identity", "subject", "text", "made once", "shared_secret only: the node's whole id. Without a store another one is made at each start."},
+    {"slipway.channels.identity", "private_key_file", "path", "made once", "The key of the node's signatures: P-256, PEM."},
+    {"slipway.channels.identity", "binding", "off, warn or enforce", "warn", "How strictly commands of members are taken: upstream's SLIM_IDENTITY_BINDING."},
+    {"slipway.channels.identity", "token", "section", "", "jwt only: the node's own tokens. All keys of `services.*.dataplane.clients[].auth` with `type: jwt`; a subject is needed."},
+    {"slipway.channels.identity", "verify", "section", "", "jwt only: what others' tokens are checked with. All keys of `services.*.dataplane.servers[].auth` with `type: jwt`."},
+    {"slipway.channels.hosted[]", "name", "org/namespace/name", "", "The channel."},
+    {"slipway.channels.hosted[]", "mls", "true or false", "true", "Whether its messages are encrypted."},
+    {"slipway.channels.hosted[]", "participants", "list of names", "empty", "Who is to be in: org/namespace/name, and /ID for one instance."},
 });
 
 }  // namespace slipway

@@ -96,6 +96,14 @@ std::string describe_settings(const NodeSettings& settings) {
   for (const auto& route : settings.routes) {
     line("static route {} over `{}`", route.name.text(), route.to);
   }
+  if (const auto& channels = settings.channels; channels.on) {
+    line("hosts channels as {}, {}; {}", channels.name.text(), channels.secret_file.empty() ? "JWT" : "shared secret",
+         channels.store_file.empty() ? "they end with the node" : "kept in " + channels.store_file);
+    for (const auto& hosted : channels.hosted) {
+      line("  channel {}{}: {} participants", hosted.name.text(), hosted.mls ? " with MLS: the node is a member and could read" : " without MLS",
+           hosted.participants.size());
+    }
+  }
   line("control API on unix://{}{}", settings.api.unix_path.empty() ? default_api_path() : settings.api.unix_path,
        settings.api.tcp ? " and http://" + to_text(*settings.api.tcp) : "");
   line("anycast: {}, {}; overflow: {}; keepalive {} ms; drain {} ms; log level {}",

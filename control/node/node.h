@@ -24,6 +24,7 @@
 #include "loop/resolver.h"
 #include "node/fleet.h"
 #include "node/log.h"
+#include "node/node_channels.h"
 #include "node/node_controller.h"
 #include "node/node_ports.h"
 #include "node/settings.h"
@@ -129,6 +130,12 @@ class Node : private LinkSink, private SubscriptionSink, private ApiBackend {
 
   // --- events.cc
   bool drain_events();
+  // From inside of a long operation of the node's own applications: workers are heard, links and subscriptions served.
+  void serve_between();
+  void serve_if_due();
+  void note_turn();
+  [[nodiscard]] ChannelNode channel_node();
+  void tick_links();
   void on_event(std::size_t worker, const MailRing::Record& record);
   void on_punted(std::span<const std::byte> record);
   void on_no_route(const NoRoute& event);
@@ -183,6 +190,7 @@ class Node : private LinkSink, private SubscriptionSink, private ApiBackend {
   ConfigRow config() override;
   ControlCounters control_counters() override;
   std::string unhealthy() override;
+  Channels* channels() override { return channels_->channels(); }
   void stop(std::optional<std::uint32_t> drain_ms) override;
   ReloadRow reload() override;
   std::expected<void, ApiFault> set_log_level(const std::string& level) override;
@@ -218,6 +226,7 @@ class Node : private LinkSink, private SubscriptionSink, private ApiBackend {
   std::unique_ptr<Api> api_;
   std::unique_ptr<HttpServer> http_;
   std::unique_ptr<NodeController> controller_;
+  std::unique_ptr<NodeChannels> channels_;
   std::vector<std::unique_ptr<Listener>> listeners_;
   std::vector<std::unique_ptr<Dialer>> dialers_;
   std::vector<ManualRoute> manual_routes_;
@@ -239,6 +248,8 @@ class Node : private LinkSink, private SubscriptionSink, private ApiBackend {
   std::vector<Pulse> pulses_;
   std::uint64_t watchdog_ms_ = 0;
   std::uint64_t fed_ms_ = 0;
+  std::uint64_t turn_cpu_ns_ = 0;         // CPU time of this thread when links were last served
+  std::uint64_t links_ticked_ms_ = 0;
 
   bool draining_ = false;
   bool rush_ = false;   // listeners wait for links to finish their hello

@@ -64,6 +64,9 @@ std::expected<void, ApiFault> Node::close_link(std::uint32_t link) {
   if (known == nullptr || known->record.state == LinkState::kClosing) {
     return std::unexpected(ApiFault{404, fmt::format("there is no link {}", link), "see `slipwayctl links`"});
   }
+  if (known->record.transport == LinkTransport::kControl) {
+    return std::unexpected(ApiFault{409, fmt::format("link {} is the node's own", link), "its channels live as long as the node: see `slipwayctl channel list`"});
+  }
   links_->close(link, "closed by an operator", now_ms());
   return {};
 }

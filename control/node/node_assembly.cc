@@ -6,6 +6,7 @@
 
 #include <algorithm>
 #include <csignal>
+#include <ctime>
 #include <cstring>
 #include <random>
 
@@ -24,6 +25,14 @@ constexpr std::uint64_t kPortTickMs = 100;
 constexpr std::uint64_t kWatchdogTickMs = 1'000;
 constexpr std::uint64_t kFirstPollNs = 20'000;     // looking for workers that have applied something:
 constexpr std::uint64_t kLongestPollNs = 1 * kMs;  //   soon, then ever later
+
+constexpr std::uint64_t kServeCpuNs = 1 * kMs;     // of an application inside the node, between two looks at the links
+
+std::uint64_t thread_cpu_ns() {
+  timespec time{};
+  clock_gettime(CLOCK_THREAD_CPUTIME_ID, &time);
+  return static_cast<std::uint64_t>(time.tv_sec) * 1'000'000'000 + static_cast<std::uint64_t>(time.tv_nsec);
+}
 
 std::uint64_t random64() {
   std::random_device device;
@@ -90,6 +99,11 @@ std::expected<void, StartFault> Node::assemble() {
     return made;
   }
   begin();
+  if (auto started = channels_->start(); !started) {
+    return std::unexpected(StartFault{ExitCode::kFailure, fmt::format("channels: {}", started.error())});
+  }
+  fleet_->flush();
+  notify_ready(fmt::format("{} workers, {} ports", workers_->size(), ports_->ports().size()));
   return {};
 }
 
@@ -122,6 +136,10 @@ std::expected<void, StartFault> Node::open_addresses() {
   controller_ = std::make_unique<NodeController>(*this);
   if (auto opened = controller_->open(settings_); !opened) {
     return std::unexpected(StartFault{ExitCode::kAddress, opened.error()});
+  }
+  channels_ = std::make_unique<NodeChannels>(channel_node());
+  if (auto opened = channels_->open(settings_.channels); !opened) {
+    return std::unexpected(StartFault{ExitCode::kUsage, fmt::format("channels: {}", opened.error())});
   }
   api_unix_path_ = settings_.api.unix_path.empty() ? default_api_path() : settings_.api.unix_path;
   auto api_unix = listen_api_unix(api_unix_path_);
@@ -237,8 +255,7 @@ void Node::begin() {
     }
   }
   loop_->every(kLinkTickMs * kMs, [this] {
-    links_->tick(now_ms());
-    subscriptions_->tick(now_ms());
+    tick_links();
     http_->tick(now_ms());
     resume_listeners();
   });
@@ -253,7 +270,6 @@ void Node::begin() {
   fleet_->flush();
   links_->tick(now_ms());  // dials
   ready_after_ms_ = loop_->refresh_now() / kMs - begun_ms_;
-  notify_ready(fmt::format("{} workers, {} ports", workers_->size(), ports_->ports().size()));
   log_.info(fmt::format("node {} ready after {} ms: {} workers, {} ports, control API on {}", settings_.node_id, ready_after_ms_,
                         workers_->size(), ports_->ports().size(), api_unix_path_));
 }
@@ -266,6 +282,8 @@ ExitCode Node::run() {
     if (rush_) {
       resume_listeners();
     }
+    note_turn();
+    more |= channels_->turn();
     subscriptions_->flush();
     const bool behind = !fleet_->behind().empty();
     more |= subscriptions_->pump(now_ms()) && !behind;
@@ -293,7 +311,73 @@ ExitCode Node::run() {
   return ExitCode::kOk;
 }
 
+// What the node's own application gets of it.
+ChannelNode Node::channel_node() {
+  ChannelNode out;
+  out.loop = loop_.get();
+  out.open_link = [this](const std::string& name) -> std::expected<ChannelNode::Link, std::string> {
+    auto link = links_->open_local(name, now_ms());
+    if (!link) {
+      return std::unexpected(link.error());
+    }
+    return ChannelNode::Link{*link, links_->table().find(*link)->record.generation};
+  };
+  out.subscribe = [this](ChannelNode::Link link, std::span<const std::byte> frame) { subscriptions_->on_frame(link.index, link.generation, frame); };
+  out.publish = [this](ChannelNode::Link link, std::span<const std::byte> frame) {
+    for (std::size_t at = 0; at < frame.size(); at += kInjectPieceBytes) {
+      const auto piece = frame.subspan(at, std::min(kInjectPieceBytes, frame.size() - at));
+      fleet_->post(0, Command::kInjectPublish,
+                   InjectPublish{link.index, link.generation, static_cast<std::uint32_t>(at), static_cast<std::uint32_t>(frame.size())}, piece);
+    }
+    serve_if_due();
+  };
+  out.behind = [this] { return !fleet_->behind().empty(); };
+  out.between_steps = [this] { serve_if_due(); };
+  out.log = [this](bool bad, std::string text) { log_.write(bad ? LogLevel::kWarn : LogLevel::kInfo, std::move(text)); };
+  return out;
+}
+
+void Node::tick_links() {
+  links_ticked_ms_ = now_ms();
+  links_->tick(now_ms());
+  subscriptions_->tick(now_ms());
+}
+
+// Nothing of an application runs in here: what comes for one waits for its turn.
+void Node::serve_between() {
+  loop_->refresh_now();
+  drain_events();
+  subscriptions_->flush();
+  if (fleet_->behind().empty()) {
+    (void)subscriptions_->pump(now_ms());
+  }
+  fleet_->flush();
+  fleet_->poll(now_ms());
+  fleet_->flush();
+  if (now_ms() - links_ticked_ms_ >= kLinkTickMs) {
+    tick_links();
+    fleet_->flush();
+  }
+  note_turn();
+}
+
+void Node::serve_if_due() {
+  if (thread_cpu_ns() - turn_cpu_ns_ >= kServeCpuNs) {
+    serve_between();
+  }
+}
+
+// CPU time, so that sleeping does not count, nor other programs' use of the CPU.
+void Node::note_turn() {
+  const std::uint64_t now = thread_cpu_ns();
+  if (turn_cpu_ns_ != 0) {
+    counters_.longest_turn_us = std::max(counters_.longest_turn_us, (now - turn_cpu_ns_) / 1'000);
+  }
+  turn_cpu_ns_ = now;
+}
+
 Node::~Node() {
+  channels_.reset();
   controller_.reset();
   http_.reset();
   for (auto& listener : listeners_) {

@@ -59,6 +59,10 @@ void Node::on_event(std::size_t worker, const MailRing::Record& record) {
     case Event::kPuntedPacket:
       ++counters_.packets_punted;
       return ports_->packet_in(head<PuntedPacket>(bytes).port, tail<PuntedPacket>(bytes), now_ms());
+    case Event::kLocalFrame: {
+      const auto frame = head<PuntedFrame>(bytes);
+      return channels_->frame_in(frame.link, frame.generation, tail<PuntedFrame>(bytes));
+    }
     case Event::kHello:
       ++counters_.hellos;
       return links_->on_hello(head<Hello>(bytes), tail<Hello>(bytes), now_ms());
@@ -224,6 +228,7 @@ void Node::begin_stop(std::optional<std::uint32_t> drain_ms, const std::string& 
   log_.info(fmt::format("{}: draining for at most {} ms", why, drain_ms.value_or(settings_.drain_ms)));
   draining_ = true;
   controller_->drain();
+  channels_->stop();
   for (auto& listener : listeners_) {
     close_listener(*listener);
   }

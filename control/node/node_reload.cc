@@ -59,6 +59,7 @@ std::expected<void, std::string> Node::apply_settings(const NodeSettings& next, 
   later("slipway.ports", now.ports == next.ports);
   later("slipway.anycast_order", now.anycast_upstream == next.anycast_upstream);
   later("slipway.anycast_choice", now.anycast_least_loaded == next.anycast_least_loaded);
+  later("slipway.channels", now.channels.written == next.channels.written);
   later("services.*.peers", now.full_mesh == next.full_mesh);
   later("slipway.limits.node_bytes", now.limits.node_bytes == next.limits.node_bytes);
   later("slipway.limits.buffers", now.limits.buffers == next.limits.buffers);

@@ -45,6 +45,10 @@ void Node::close_link(const NodeLink& link, std::uint32_t drain_ms) {
 }
 
 void Node::send(const LinkRecord& record, std::span<const std::byte> frame) {
+  if (record.transport == LinkTransport::kControl) {
+    channels_->answer_in(frame);
+    return;
+  }
   fleet_->post(record.owner_worker, Command::kInjectFrame, InjectFrame{record.index, record.generation}, frame);
 }
 

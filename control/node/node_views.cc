@@ -187,7 +187,7 @@ LinkRow Node::row_of(const NodeLink& link) {
   row.state = state_name(record.state);
   row.link_class = class_name(record.link_class);
   row.transport = link.transport;
-  row.peer = record.transport == LinkTransport::kStream ? link.peer : to_text(record.peer);
+  row.peer = record.transport == LinkTransport::kStream || record.transport == LinkTransport::kControl ? link.peer : to_text(record.peer);
   row.node_id = link.node_id;
   row.version = link.version;
   row.worker = (*workers_)[record.owner_worker].config().name;

@@ -12,6 +12,7 @@
 #include "edge/tls_context.h"
 #include "edge/transport_config.h"
 #include "frame/name.h"
+#include "node/channel_settings.h"
 #include "port/ip_address.h"
 #include "worker/worker.h"
 
@@ -182,6 +183,7 @@ struct NodeSettings {
   ApiSettings api;
   std::uint32_t keepalive_ms = 5'000;
   std::uint32_t drain_ms = 10'000;
+  ChannelSettings channels;
   bool huge_pages = true;            // false: do not use them even where there are some
   std::vector<std::string> ignored;  // keys that were accepted and do nothing here, with their lines
 };

@@ -89,8 +89,11 @@ void Moderator::found(TimeMs now, Candidate& candidate) {
   } else {
     candidate.stage = Stage::kSubscribing;
     subscribed_ = true;
-    subscriptions_left_ = 2;
-    out_.push(SubscribeName{facts_.handle, channel_});
+    // A moderator that receives no data has no use for the channel's: commands all go to the control name.
+    subscriptions_left_ = facts_.direction.receives ? 2 : 1;
+    if (facts_.direction.receives) {
+      out_.push(SubscribeName{facts_.handle, channel_});
+    }
     out_.push(SubscribeName{facts_.handle, control_});
   }
 }

@@ -27,6 +27,7 @@ class EmptyNode final : public ApiBackend {
   ConfigRow config() override { return {}; }
   ControlCounters control_counters() override { return {}; }
   std::string unhealthy() override { return {}; }
+  Channels* channels() override { return nullptr; }
   void stop(std::optional<std::uint32_t>) override {}
   ReloadRow reload() override { return {}; }
   std::expected<void, ApiFault> set_log_level(const std::string&) override { return {}; }

@@ -70,6 +70,9 @@ struct Arguments {
   std::uint32_t answers = 0;     // that each message waits for
   std::string last;              // said at the end
 
+  // channel; no_mls as above
+  std::string participant;
+
   // bench
   std::string pattern = "1:1";
   double duration = 5;

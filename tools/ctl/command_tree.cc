@@ -41,6 +41,7 @@ class Tree {
 
   void add_questions();
   void add_changes();
+  void add_channels();
   void add_watching();
   void add_messages();
   void add_sessions();
@@ -95,10 +96,31 @@ void Tree::add_changes() {
     one->add_option("name", a.name, "Name")->required()->type_name("NAME");
     one->add_option("--to", a.to, "Name of a `connect` entry, or number of a link")->required();
   }
+  add_channels();
   auto* level = verb("log-level", "Changes how much the node logs, until it restarts", "slipwayctl log-level debug", verb_log_level);
   level->add_option("level", a.level, "trace, debug, info, warn, error or off")->required()->check(CLI::IsMember({"trace", "debug", "info", "warn", "error", "off"}));
   auto* close = verb("close", "Closes a link; its client may come back", "slipwayctl close 12", verb_close);
   close->add_option("link", a.link, "Number of the link")->required()->type_name("LINK");
+}
+
+void Tree::add_channels() {
+  auto* channel = verb("channel", "Channels that the node hosts: it moderates them, and with MLS it could read", "slipwayctl channel list", nullptr);
+  channel->require_subcommand(1);
+  verb(channel, "list", "All channels: members, epoch, who made them", "slipwayctl channel list --json", verb_channel_list);
+  const auto named = [&](const char* name, const char* what, const char* example, int (*call)(const Arguments&)) {
+    auto* one = verb(channel, name, what, example, call);
+    one->add_option("channel", a.name, "Channel: organization/namespace/name")->required()->type_name("NAME");
+    return one;
+  };
+  named("show", "One channel and its members", "slipwayctl channel show org/ns/room", verb_channel_show);
+  auto* create = named("create", "Makes a channel; nobody but the node is in it yet", "slipwayctl channel create org/ns/room", verb_channel_create);
+  create->add_flag("--no-mls", a.no_mls, "Without encryption between the members");
+  named("delete", "Tells the members, and ends it", "slipwayctl channel delete org/ns/room", verb_channel_delete);
+  for (const bool in : {true, false}) {
+    auto* one = in ? named("invite", "Lets an application in, and waits until it is", "slipwayctl channel invite org/ns/room org/ns/alice", verb_channel_invite)
+                   : named("remove", "Takes an application out, and waits until it has left", "slipwayctl channel remove org/ns/room org/ns/alice", verb_channel_remove);
+    one->add_option("participant", a.participant, "Application: organization/namespace/name, and /ID for one instance")->required()->type_name("NAME");
+  }
 }
 
 void Tree::add_watching() {

@@ -305,6 +305,44 @@ std::string render_config(const std::string& json) {
   return out;
 }
 
+std::string render_channels(const std::string& json) {
+  const Json j = parse(json);
+  Table table({left("CHANNEL"), left("STATE"), left("MLS"), right("MEMBERS"), right("WAITING"), right("EPOCH"), left("CREATED BY")});
+  bool any_mls = false;
+  for (const auto& c : items(j, "channels")) {
+    const bool mls = truth(c, {"mls"});
+    any_mls |= mls;
+    table.add({text(c, {"name"}), text(c, {"state"}), mls ? "yes, the node could read" : "no", text(c, {"members_count"}), text(c, {"waiting"}),
+               mls ? text(c, {"epoch"}) : "", text(c, {"created_by"})});
+  }
+  std::string out = table.empty() ? "no channels\n" : table.text();
+  out += fmt::format("\nthe node is {}{}\n", safe_text(text(j, {"local_name"})),
+                     truth(j, {"file_managed"}) ? "; the channels are those of its configuration file" : "");
+  if (any_mls) {
+    out += "in a channel with MLS the node is a member of the group: it has the keys and could read\n";
+  }
+  return out;
+}
+
+std::string render_channel(const std::string& json) {
+  const Json j = parse(json);
+  const bool mls = truth(j, {"mls"});
+  std::string out = facts({
+      {"channel", text(j, {"name"})},
+      {"state", text(j, {"state"}) + (truth(j, {"restored"}) ? ", gone on after a restart" : "")},
+      {"encryption", mls ? fmt::format("MLS, epoch {}. The node is a member of the group: it has the keys and could read", number(j, {"epoch"}))
+                         : std::string("none: every node on the way can read")},
+      {"session", text(j, {"session"})},
+      {"created by", text(j, {"created_by"})},
+      {"waiting", fmt::format("{} invites and removals", number(j, {"waiting"}))},
+  });
+  Table members({left("MEMBER"), left("STATE")});
+  for (const auto& m : items(j, "members")) {
+    members.add({text(m, {"name"}), std::string(truth(m, {"online"}) ? "online" : "offline") + (truth(m, {"moderator"}) ? ", this node: moderator" : "")});
+  }
+  return out + "\n" + members.text();
+}
+
 std::string render_reload(const std::string& json) {
   const Json j = parse(json);
   std::string out;

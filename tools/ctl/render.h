@@ -17,6 +17,8 @@ std::string render_workers(const std::string& json);
 std::string render_memory(const std::string& json);
 std::string render_config(const std::string& json);
 std::string render_version(const std::string& json);
+std::string render_channels(const std::string& json);
+std::string render_channel(const std::string& json);
 std::string render_reload(const std::string& json);
 std::string render_trace_line(const std::string& json);
 

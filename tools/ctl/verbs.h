@@ -23,6 +23,12 @@ int verb_route_add(const Arguments&);
 int verb_route_del(const Arguments&);
 int verb_log_level(const Arguments&);
 int verb_close(const Arguments&);
+int verb_channel_list(const Arguments&);
+int verb_channel_show(const Arguments&);
+int verb_channel_create(const Arguments&);
+int verb_channel_delete(const Arguments&);
+int verb_channel_invite(const Arguments&);
+int verb_channel_remove(const Arguments&);
 int verb_trace(const Arguments&);
 int verb_capture(const Arguments&);
 

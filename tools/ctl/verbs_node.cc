@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstdio>
 #include <cstring>
@@ -134,6 +135,32 @@ int verb_route_del(const Arguments& a) {
 }
 int verb_log_level(const Arguments& a) { return command(a, "/v1/log-level", {{"level", a.level}}, fmt::format("the node logs at level {} now", a.level)); }
 int verb_close(const Arguments& a) { return command(a, "/v1/links/close", {{"link", std::to_string(a.link)}}, fmt::format("link {} is closed", a.link)); }
+
+// Names are found, invited and answer: it takes longer than a question.
+Arguments patient(const Arguments& a) {
+  constexpr int kPatienceMs = 60'000;
+  Arguments out = a;
+  out.context.timeout_ms = std::max(out.context.timeout_ms, kPatienceMs);
+  return out;
+}
+
+int verb_channel_list(const Arguments& a) { return show(a, "/v1/channels", render_channels); }
+int verb_channel_show(const Arguments& a) { return show(a, "/v1/channels/show", render_channel, {{"name", a.name}}); }
+int verb_channel_create(const Arguments& a) {
+  return command(a, "/v1/channels/create", {{"name", a.name}, {"mls", a.no_mls ? "false" : "true"}},
+                 fmt::format("channel {} is there{}", a.name, a.no_mls ? ", without MLS: its messages are not encrypted"
+                                                                       : "; the node is a member of its group and could read"));
+}
+int verb_channel_delete(const Arguments& a) {
+  return command(patient(a), "/v1/channels/delete", {{"name", a.name}}, fmt::format("channel {} is deleted", a.name));
+}
+int verb_channel_invite(const Arguments& a) {
+  return command(patient(a), "/v1/channels/invite", {{"name", a.name}, {"participant", a.participant}}, fmt::format("{} is in {} now", a.participant, a.name));
+}
+int verb_channel_remove(const Arguments& a) {
+  return command(patient(a), "/v1/channels/remove", {{"name", a.name}, {"participant", a.participant}},
+                 fmt::format("{} is no longer in {}", a.participant, a.name));
+}
 
 int verb_trace(const Arguments& a) {
   std::string partial;

@@ -65,6 +65,7 @@ class FakeNode final : public ApiBackend {
     return out;
   }
   std::string unhealthy() override { return sick; }
+  Channels* channels() override { return hosted; }
   void stop(std::optional<std::uint32_t> drain_ms) override { stopped = drain_ms.value_or(1); }
   ReloadRow reload() override { return reload_row; }
   std::expected<void, ApiFault> set_log_level(const std::string& level) override {
@@ -93,6 +94,7 @@ class FakeNode final : public ApiBackend {
   std::optional<std::uint32_t> asked_link;
   std::uint32_t stopped = 0;
   std::string sick, changed;
+  Channels* hosted = nullptr;
   ReloadRow reload_row{.ok = true, .changed = {"x"}};
   WatchRequest watched;
 };

@@ -4,6 +4,8 @@
   app.py listen NAME ENDPOINT            waits for one session, answers each message with its echo, until it is told "bye"
   app.py talk NAME ENDPOINT PEER ...     a session with PEER: says what there is to say, checks the echoes
   app.py moderate NAME ENDPOINT MEMBER…  a group of these members; each message must come back from each of them
+  app.py member NAME ENDPOINT            waits for one session; after a line of input says what there is to say in it, and takes
+                                         --echoes answers for each
   app.py serve NAME ENDPOINT             answers every session, until its input ends
   app.py attempt NAME FILE PEER          for each entry of FILE, {name: client configuration}: a connection of its own and a
                                          talk with PEER; says for each what came of it
@@ -92,6 +94,17 @@ async def exchange(options, session, members):
         await handle.wait_async()
     times.sort()
     return {"messages": len(times), "round_trip_p50_ms": round(times[len(times) // 2] * 1e3, 3)}
+
+
+async def member(options):
+    app = await start(options)
+    print("ready", flush=True)
+    session = await app.listen_for_session_async(PATIENCE)
+    print("in", flush=True)
+    await asyncio.get_running_loop().run_in_executor(None, sys.stdin.readline)
+    result = await exchange(options, session, options.echoes)
+    await asyncio.sleep(options.linger)
+    return result
 
 
 async def converse(options, app):
@@ -188,7 +201,7 @@ async def moderate(options):
     return result
 
 
-ROLES = {"listen": listen, "talk": talk, "moderate": moderate, "serve": serve, "attempt": attempt, "resident": resident}
+ROLES = {"listen": listen, "talk": talk, "moderate": moderate, "member": member, "serve": serve, "attempt": attempt, "resident": resident}
 
 
 def main():
@@ -200,6 +213,7 @@ def main():
     parser.add_argument("--mls", action="store_true")
     parser.add_argument("--best-effort", action="store_true")
     parser.add_argument("--messages", type=int, default=50)
+    parser.add_argument("--echoes", type=int, default=1)
     parser.add_argument("--bytes", type=int, default=0)
     parser.add_argument("--linger", type=float, default=0.5)
     parser.add_argument("--pause", type=float, default=0)
