@@ -46,10 +46,11 @@ App::App(Loop& loop, AppOptions options, Handlers handlers)
       name_(TextName{options.name.component, options.identity.provider->id()}),
       binding_(options.binding),
       handlers_(std::move(handlers)),
+      keeper_(options.keeper),
       random_(std::make_unique<Random>()),
       mls_groups_(identity_, std::move(options.groups)),
       groups_(mls_groups_, [this] { return any_up(); }),
-      layer_(LayerConfig{name_, options.direction, options.binding == IdentityBinding::kEnforce}, *random_, groups_) {
+      layer_(LayerConfig{name_, options.direction, options.binding == IdentityBinding::kEnforce, options.keeper != nullptr}, *random_, groups_) {
   const TextName own{*name_.text_components(), name_.id()};
   want(own, SessionHandle::kNone, {});
   want(TextName{own.component, kAnycastId}, SessionHandle::kNone, {});
@@ -106,6 +107,19 @@ App::Call App::create_session(const SessionOptions& options, Created created) {
     return std::unexpected(AppError(handle.error()));
   }
   return {};
+}
+
+std::expected<std::shared_ptr<AppSession>, AppError> App::restore(std::uint64_t key, const StoredSession& stored) {
+  const auto handle = layer_.restore(now_ms(), key, stored);
+  std::shared_ptr<AppSession> session;
+  if (const Session* const inside = handle ? layer_.find(*handle) : nullptr) {
+    session = adopt(*handle, inside->facts().is_group() ? SessionKind::kMulticast : SessionKind::kUnicast);
+  }
+  carry_out();
+  if (!handle) {
+    return std::unexpected(AppError(handle.error()));
+  }
+  return session;
 }
 
 std::shared_ptr<AppSession> App::adopt(SessionHandle handle, SessionKind kind) {

@@ -53,12 +53,23 @@ struct AppCounters {
   std::uint64_t overflowed = 0;      // messages that waited for a full connection and had no more room
 };
 
+// What keeps sessions over a restart.
+class SessionKeeper {
+ public:
+  virtual ~SessionKeeper() = default;
+  // Replaces what is kept under the key; a part that is null stays as it is. Nothing that is sent from here on may leave before
+  // this would survive the process.
+  virtual void keep(SessionHandle session, std::uint64_t key, StoredSession parts) = 0;
+  virtual void forget(std::uint64_t key) = 0;
+};
+
 struct AppOptions {
   TextName name;                     // three parts; its id is made from the identity
   Identity identity;
   Direction direction;               // only sends, only receives, both
   IdentityBinding binding = IdentityBinding::kWarn;
   MlsGroupOptions groups{.hasten_senders = true};
+  SessionKeeper* keeper = nullptr;   // outlives the application; null: sessions end with it
 };
 
 class App {
@@ -99,6 +110,8 @@ class App {
   // --- sessions ------------------------------------------------------------------------------------------------------
   // `created`: unicast when the other side is there; the others in the next turn.
   Call create_session(const SessionOptions& options, Created created);
+  // One that a keeper has kept; it comes back by itself. The identity must be the one that it was kept under.
+  std::expected<std::shared_ptr<AppSession>, AppError> restore(std::uint64_t key, const StoredSession& stored);
   [[nodiscard]] std::shared_ptr<AppSession> take_session();  // the oldest that waits; null: none
   void on_session(std::function<void(std::shared_ptr<AppSession>)> handler);
   [[nodiscard]] std::size_t session_count() const { return sessions_.size(); }
@@ -181,6 +194,7 @@ class App {
   FullName name_;
   IdentityBinding binding_;
   Handlers handlers_;
+  SessionKeeper* keeper_;
   std::unique_ptr<Random> random_;
   MlsGroups mls_groups_;
   ConnectedGroups groups_;

@@ -85,6 +85,14 @@ void App::carry_out_one(Action& action) {
     notify([this, delivery = std::move(*delivery)]() mutable { deliver(std::move(delivery)); });
   } else if (auto* resolve = std::get_if<Resolve>(&action)) {
     notify([this, resolve = std::move(*resolve)]() mutable { resolved(resolve); });
+  } else if (auto* store = std::get_if<StoreSession>(&action)) {
+    if (keeper_ != nullptr) {
+      keeper_->keep(store->session, store->key, std::move(store->parts));
+    }
+  } else if (auto* over = std::get_if<ForgetSession>(&action)) {
+    if (keeper_ != nullptr) {
+      keeper_->forget(over->key);
+    }
   } else if (auto* open = std::get_if<SessionOpened>(&action)) {
     notify([this, handle = open->session] { opened(handle); });
   } else {

@@ -81,6 +81,7 @@ class AppSession : public std::enable_shared_from_this<AppSession> {
   // --- what it is ----------------------------------------------------------------------------------------------------
   [[nodiscard]] SessionKind kind() const { return kind_; }
   [[nodiscard]] std::uint32_t id() const { return id_; }
+  [[nodiscard]] SessionHandle handle() const { return handle_; }  // as SessionKeeper has it
   // The channel, or the other side; anycast that came in: its sender.
   [[nodiscard]] FullName destination() const;
   [[nodiscard]] const FullName& source() const { return source_; }  // this application

@@ -1,9 +1,11 @@
 #include "channel/channel_host.h"
 
 #include <algorithm>
+#include <string_view>
 #include <utility>
 
 #include "channel/channel_bounds.h"
+#include "crypto/secret.h"
 
 namespace slipway {
 namespace {
@@ -58,13 +60,15 @@ std::expected<void, std::string> ChannelHost::open(std::shared_ptr<LocalConnecti
                  .identity = options_.identity,
                  .direction = {.sends = false, .receives = false},
                  .binding = options_.binding,
-                 .groups = {.between_steps = options_.between_steps}};
+                 .groups = {.between_steps = options_.between_steps},
+                 .keeper = options_.store == nullptr ? nullptr : this};
   // Nobody has a reason to invite a moderator of others' channels.
   auto made = App::create(loop_, std::move(app), {.on_session = [](const std::shared_ptr<AppSession>& session) { (void)session->close(); }});
   if (!made) {
     return std::unexpected(made.error().message());
   }
   app_ = std::move(*made);
+  connection_ = connection;
   auto used = app_->use(std::move(connection), [this](std::expected<ConnectionId, AppError> up) {
     if (!up) {
       options_.log(true, "channels: the node does not take its own name " + options_.local_name.text() + ": " + up.error().message());
@@ -73,14 +77,55 @@ std::expected<void, std::string> ChannelHost::open(std::shared_ptr<LocalConnecti
   if (!used) {
     return std::unexpected(used.error().message());
   }
-  for (const HostedChannel& hosted : options_.hosted) {
-    make(hosted.name, hosted.mls, "the configuration file", true, {});
-    Channel* const channel = find(hosted.name);
-    for (const TextName& who : hosted.participants) {
-      wish(*channel, who);
-    }
+  if (auto taken = take_up_stored(); !taken) {
+    return taken;
+  }
+  if (options_.file_managed) {
+    reconcile();
   }
   return {};
+}
+
+// The channels become those of the configuration file, with the members that it lists.
+void ChannelHost::reconcile() {
+  for (auto& [key, channel] : channels_) {
+    const auto same = [&](const HostedChannel& hosted) { return hosted.name == channel.name && hosted.mls == channel.mls; };
+    if (std::ranges::none_of(options_.hosted, same)) {
+      options_.log(false, "channel " + shown(channel.name) + " is no longer in the configuration file: it is deleted");
+      close(channel);
+    }
+  }
+  for (const HostedChannel& hosted : options_.hosted) {
+    Channel* channel = find(hosted.name);
+    if (channel != nullptr && channel->closing) {  // it was of the other kind
+      channel->closed.push_back([this, alive = std::weak_ptr(alive_), hosted](const Result&) {
+        if (const auto still = alive.lock(); still && *still) {
+          begin_hosting(hosted);
+        }
+      });
+    } else {
+      begin_hosting(hosted);
+    }
+  }
+}
+
+void ChannelHost::begin_hosting(const HostedChannel& hosted) {
+  if (find(hosted.name) == nullptr) {
+    make(hosted.name, hosted.mls, "the configuration file", true, {});
+  }
+  if (find(hosted.name) == nullptr) {
+    return;  // the log says why
+  }
+  Channel& channel = *find(hosted.name);
+  channel.from_file = true;
+  std::ranges::for_each(hosted.participants, [&](const TextName& who) { wish(channel, who); });
+  for (const ChannelMemberRow& member : row_of(channel, true).members) {
+    const auto listed = [&](const TextName& who) { return who.component == member.name.component && (who.id.is_null() || who.id == member.name.id); };
+    if (!member.moderator && std::ranges::none_of(hosted.participants, listed)) {
+      options_.log(false, "channel " + shown(channel.name) + ": " + member.name.text() + " is not in the configuration file");
+      begin_change(channel, false, member.name, {});
+    }
+  }
 }
 
 TextName ChannelHost::local_name() const { return TextName{*app_->name().text_components(), app_->name().id()}; }
@@ -156,6 +201,7 @@ void ChannelHost::make(const TextName& name, bool mls, std::string asker, bool f
   channel.created_by = std::move(asker);
   channel.created_s = unix_now_s();
   channel.from_file = from_file;
+  save_about(channel);
   MulticastOptions options{.channel = channel.name, .timeout = kChannelTimeout, .max_retries = kChannelRetries, .mls_enabled = mls, .metadata = {}};
   auto made = app_->create_session(options, [this, alive = std::weak_ptr(alive_), key, done = std::move(done)](auto session) mutable {
     const auto still = alive.lock();
@@ -195,8 +241,13 @@ void ChannelHost::remove(const TextName& name, const ChannelAsker& asker, Done d
     return;
   }
   options_.log(false, "channel " + shown(name) + " is deleted for " + bounded(asker.who));
-  channel->closing = true;
   channel->closed.push_back(std::move(done));
+  close(*channel);
+}
+
+void ChannelHost::close(Channel& channel) {
+  channel.closing = true;
+  erase_all(channel.name);
   auto end = [this](Channel& there) {
     if (!there.session->close()) {
       const Key key = key_of(there.name);
@@ -207,10 +258,10 @@ void ChannelHost::remove(const TextName& name, const ChannelAsker& asker, Done d
       });
     }
   };
-  if (channel->session) {
-    end(*channel);
+  if (channel.session) {
+    end(channel);
   } else {
-    channel->early.push_back(std::move(end));
+    channel.early.push_back(std::move(end));
   }
 }
 
@@ -225,6 +276,7 @@ void ChannelHost::gone(const Key& key) {
     loop_.cancel(wish.timer);
   }
   ++counters_.removed;
+  erase_all(channel.name);
   tell({ChannelChange::kRemoved, channel.name, {}});
   for (Done& done : channel.closed) {
     answer(std::move(done), {});
@@ -345,8 +397,9 @@ void ChannelHost::ask(const Key& key, const std::string& who) {
   Wish& wish = channel.wishes.at(who);
   wish.timer = TimerId::kNone;
   wish.asked = true;
-  Done done = [this, key, who](Result result) {
-    const auto there = channels_.find(key);
+  Done done = [this, alive = std::weak_ptr(alive_), key, who](Result result) {
+    const auto still = alive.lock();
+    const auto there = still && *still ? channels_.find(key) : channels_.end();
     if (there == channels_.end()) {
       return;
     }
@@ -366,6 +419,150 @@ void ChannelHost::ask(const Key& key, const std::string& who) {
       begin_change(there, true, participant, std::move(done));
     });
   }
+}
+
+// --- the store -----------------------------------------------------------------------------------------------------------
+
+void ChannelHost::stored(const std::string& what, const std::expected<void, std::string>& result) {
+  if (result) {
+    ++counters_.stored;
+    return;
+  }
+  ++counters_.store_failed;
+  options_.log(true, what + " is not kept, so that a restart finds an older state: " + result.error());
+}
+
+void ChannelHost::save_about(const Channel& channel) {
+  if (options_.store == nullptr) {
+    return;
+  }
+  const std::string name = shown(channel.name);
+  options_.store->put(std::string(kAboutPrefix) + name, encode_about({channel.mls, channel.from_file, channel.created_s, channel.created_by}),
+                      [this, alive = std::weak_ptr(alive_), name](const std::expected<void, std::string>& result) {
+                        if (const auto still = alive.lock(); still && *still) {
+                          stored("channel " + name, result);
+                        }
+                      });
+}
+
+void ChannelHost::erase_all(const TextName& name) {
+  if (options_.store == nullptr) {
+    return;
+  }
+  for (const std::string_view prefix : {kAboutPrefix, kSessionPrefix, kGroupPrefix}) {
+    options_.store->erase(std::string(prefix) + shown(name), {});
+  }
+}
+
+void ChannelHost::keep(SessionHandle session, std::uint64_t key, StoredSession parts) {
+  const auto at = std::ranges::find_if(channels_, [&](const auto& entry) {
+    const Channel& channel = entry.second;
+    return channel.store_key == key || (channel.session && channel.session->handle() == session);
+  });
+  if (at == channels_.end() || at->second.closing) {
+    return;
+  }
+  Channel& channel = at->second;
+  channel.store_key = key;
+  if (parts.record) {
+    channel.kept.record = std::move(parts.record);
+  }
+  if (parts.progress) {
+    channel.kept.progress = std::move(parts.progress);
+  }
+  const std::string name = shown(channel.name);
+  std::vector<std::pair<std::string, std::string>> values;
+  values.emplace_back(std::string(kSessionPrefix) + name, encode_session(key, channel.kept));
+  if (parts.group) {
+    values.emplace_back(std::string(kGroupPrefix) + name, std::string(view_of(parts.group)));
+  }
+  const std::uint64_t number = connection_->hold();
+  options_.store->put_all(std::move(values), [this, alive = std::weak_ptr(alive_), number, name](const std::expected<void, std::string>& result) {
+    if (const auto still = alive.lock(); still && *still) {
+      connection_->release(number);  // also when it failed: the members must go on
+      stored("channel " + name, result);
+    }
+  });
+}
+
+void ChannelHost::forget(std::uint64_t key) {
+  const auto at = std::ranges::find(channels_, key, [](const auto& entry) { return entry.second.store_key; });
+  if (at != channels_.end()) {
+    at->second.store_key = 0;
+    options_.store->erase(std::string(kSessionPrefix) + shown(at->second.name), {});
+    options_.store->erase(std::string(kGroupPrefix) + shown(at->second.name), {});
+  }
+}
+
+std::expected<void, std::string> ChannelHost::take_up_stored() {
+  if (options_.store == nullptr) {
+    return {};
+  }
+  const auto by_name = [&](std::string_view prefix) {
+    std::map<std::string, std::string> out;
+    for (auto& [name, value] : options_.store->take_loaded(prefix)) {
+      out[name.substr(prefix.size())] = std::move(value);
+    }
+    return out;
+  };
+  const auto about = by_name(kAboutPrefix);
+  const auto sessions = by_name(kSessionPrefix);
+  auto groups = by_name(kGroupPrefix);
+  std::expected<void, std::string> result;
+  for (const auto& [text, value] : about) {
+    const auto name = parse_name(text);
+    const auto known = decode_about(value);
+    if (!name || !known) {
+      result = std::unexpected("the stored channel " + text + " cannot be read: another version wrote it");
+      break;
+    }
+    const auto session = sessions.find(text);
+    const auto group = groups.find(text);
+    result = take_up(*name, *known, session == sessions.end() ? std::string_view() : session->second,
+                     group == groups.end() ? std::string_view() : group->second);
+    if (!result) {
+      break;
+    }
+  }
+  for (auto& [name, value] : groups) {
+    mls::wipe({reinterpret_cast<std::uint8_t*>(value.data()), value.size()});
+  }
+  return result;
+}
+
+std::expected<void, std::string> ChannelHost::take_up(const TextName& name, const ChannelAbout& about, std::string_view session, std::string_view group) {
+  if (session.empty()) {  // nobody was in yet
+    make(name, about.mls, about.created_by, about.from_file && options_.file_managed, {});
+    if (Channel* const made = find(name)) {
+      made->created_s = about.created_s;
+    }
+    return {};
+  }
+  auto kept = decode_session(session);
+  if (!kept) {
+    return std::unexpected("the stored session of channel " + name.text() + " cannot be read: another version wrote it");
+  }
+  const Key key = key_of(name);
+  Channel& channel = channels_[key];
+  channel.name = {name.component, kNullId};
+  channel.mls = about.mls;
+  channel.created_by = about.created_by;
+  channel.created_s = about.created_s;
+  channel.from_file = about.from_file && options_.file_managed;
+  channel.restored = true;
+  channel.store_key = kept->key;
+  channel.kept = kept->parts;
+  if (!group.empty()) {
+    kept->parts.group = shared_copy(group);
+  }
+  auto restored = app_->restore(kept->key, kept->parts);
+  if (!restored) {
+    return std::unexpected("channel " + name.text() + " cannot go on after the restart: " + restored.error().message());
+  }
+  channel.session = *restored;
+  channel.session->on_event([this, key](const SessionEvent& event) { on_session_event(key, event); });
+  options_.log(false, "channel " + shown(name) + " goes on" + (about.mls ? "; the node is a member of its group and could read" : ", without MLS"));
+  return {};
 }
 
 // --- what there is to see -----------------------------------------------------------------------------------------------

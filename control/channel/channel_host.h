@@ -6,6 +6,9 @@
 // Reconciling. Channels of the configuration file are made at the start, and whoever is listed and not in is invited until it is:
 // again and again, ever later (kInviteAgainMs).
 //
+// Store. What a commit changed is on the disk before the commit leaves: the connection holds what is sent after it. After a restart
+// each channel goes on under the moderator that it had, with new keys first.
+//
 // Control thread.
 
 #include <cstdint>
@@ -17,6 +20,7 @@
 #include <vector>
 
 #include "app/app.h"
+#include "channel/channel_record.h"
 #include "channel/channels.h"
 #include "channel/local_connection.h"
 #include "channel/sealed_store.h"
@@ -41,7 +45,7 @@ struct ChannelHostOptions {
   std::function<void(bool bad, std::string)> log;
 };
 
-class ChannelHost final : public Channels {
+class ChannelHost final : public Channels, private SessionKeeper {
  public:
   // The connection's other side is the node's. The error is for whoever started the node.
   static std::expected<std::unique_ptr<ChannelHost>, std::string> create(Loop& loop, std::shared_ptr<LocalConnection> connection, ChannelHostOptions options);
@@ -86,10 +90,22 @@ class ChannelHost final : public Channels {
     std::deque<std::move_only_function<void(Channel&)>> early;  // calls before it was
     std::vector<Done> closed;              // who waits for its end
     std::map<std::string, Wish> wishes;    // by text
+    std::uint64_t store_key = 0;           // of its session; 0: it has not been kept yet
+    StoredSession kept;                    // as it was kept last, without the group
   };
   using Result = std::expected<void, ChannelError>;
 
   ChannelHost(Loop& loop, ChannelHostOptions options);
+  void keep(SessionHandle session, std::uint64_t key, StoredSession parts) override;
+  void forget(std::uint64_t key) override;
+  std::expected<void, std::string> take_up_stored();
+  std::expected<void, std::string> take_up(const TextName& name, const ChannelAbout& about, std::string_view session, std::string_view group);
+  void reconcile();
+  void begin_hosting(const HostedChannel& hosted);
+  void save_about(const Channel& channel);
+  void erase_all(const TextName& name);
+  void stored(const std::string& what, const std::expected<void, std::string>& result);
+  void close(Channel& channel);
   std::expected<void, std::string> open(std::shared_ptr<LocalConnection> connection);
   static Key key_of(const TextName& name) { return {name.component}; }
   void answer(Done done, Result result);
@@ -109,6 +125,7 @@ class ChannelHost final : public Channels {
 
   Loop& loop_;
   ChannelHostOptions options_;
+  std::shared_ptr<LocalConnection> connection_;
   std::unique_ptr<App> app_;
   std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);
   std::map<Key, Channel> channels_;

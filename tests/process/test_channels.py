@@ -1,8 +1,12 @@
 """Channels that the node hosts, from the outside: slipwayctl, members in processes of their own, restarts, the configuration file."""
+import os
 import subprocess
+import threading
 import time
 
 import pytest
+
+import native
 
 import channels
 from nodes import BUILD, PATIENCE, Node, until
@@ -132,3 +136,113 @@ def test_keys_and_stores_that_do_not_fit(tmp_path):
     store.unlink()
     node.start()
     node.stop()
+
+
+def restarted(node, how):
+    if how == "killed":
+        node.process.kill()
+        node.process.wait()
+    else:
+        node.stop()
+    node.start()
+
+
+@pytest.mark.parametrize("how", ["killed", "stopped"])
+@pytest.mark.parametrize("mls", [True, False], ids=["mls", "plain"])
+def test_channels_outlive_the_node(node, mls, how):
+    channels.ctl(node, "create", ROOM, *([] if mls else ["--no-mls"]))
+    channels.ctl(node, "create", "org/ns/empty")
+    with Chat(node, "org/ns/alice") as alice, listener(node.tcp, "org/ns/bob", "--answer", "echo ") as bob:
+        for name in ["org/ns/alice", "org/ns/bob"]:
+            channels.ctl(node, "invite", ROOM, name)
+        alice.until("in org/ns/room")
+        before = channels.ctl(node, "show", ROOM)
+        restarted(node, how)
+        after = channels.ctl(node, "show", ROOM)
+        assert after["restored"] and after["session"] == before["session"] and after["mls"] is mls
+        assert {m["name"] for m in after["members"]} == {m["name"] for m in before["members"]}
+        assert [row["name"] for row in channels.ctl(node, "list")["channels"]] == ["org/ns/empty", ROOM]
+        if mls:  # new keys before anything else
+            until(lambda: channels.ctl(node, "show", ROOM)["epoch"] > before["epoch"], "the keys are new")
+        # The members are those of before, and go on among themselves and with their moderator.
+        until(lambda: len(node.get("/v1/routes?name=org/ns/bob")["routes"]) > 0, "bob is back")
+        alice.say("still there?")
+        alice.until("echo still there?")
+        with listener(node.tcp, "org/ns/carol", "--answer", "carol ") as carol:
+            channels.ctl(node, "invite", ROOM, "org/ns/carol")
+            carol.read("opened")
+            alice.say("hello all")
+            seen = [alice.until("hello all") for _ in range(2)]
+            assert any("carol hello all" in line for line in seen) and any("echo hello all" in line for line in seen), seen
+            channels.ctl(node, "remove", ROOM, "org/ns/bob")
+            assert bob.read("closed")
+        channels.ctl(node, "delete", ROOM)
+    restarted(node, how)
+    assert [row["name"] for row in channels.ctl(node, "list")["channels"]] == ["org/ns/empty"]
+
+
+def test_the_file_is_followed_after_a_restart(tmp_path):
+    node = Node(tmp_path, extra=channels.section(tmp_path, SECRET, hosted={ROOM: ["org/ns/alice", "org/ns/bob"], "org/ns/old": []}))
+    try:
+        with listener(node.tcp, "org/ns/alice") as alice, listener(node.tcp, "org/ns/bob") as bob, listener(node.tcp, "org/ns/carol") as carol:
+            alice.read("opened")
+            bob.read("opened")
+            until(lambda: len(channels.members(node)) == 3, "both are in")
+            node.stop()
+            node.write(channels.section(tmp_path, SECRET, hosted={ROOM: ["org/ns/alice", "org/ns/carol"]}))
+            node.start()
+            carol.read("opened")
+            assert bob.read("closed")
+            until(lambda: channels.members(node) == [channels.MODERATOR, "org/ns/alice", "org/ns/carol"], "the file's members are in")
+            until(lambda: [row["name"] for row in channels.ctl(node, "list")["channels"]] == [ROOM], "what is not listed is gone")
+    finally:
+        node.stop()
+
+
+def test_a_crowd_is_let_in_and_the_node_serves_others_meanwhile(node):
+    """Reports how long the control thread was away from its links and subscriptions; SLIPWAY_CROWD: how many members."""
+    count = int(os.environ.get("SLIPWAY_CROWD", "100"))
+    channels.ctl(node, "create", ROOM)
+    crowd = subprocess.Popen([BUILD / "tests/control/channel/crowd", node.tcp, str(count)], env=dict(os.environ, SLIPWAY_SECRET=SECRET),
+                             stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    try:
+        assert crowd.stdout.readline() == "ready\n"
+        before = node.get("/v1/workers")["control"]["longest_turn_us"]
+        members, failed = iter(range(count)), []
+        lock = threading.Lock()
+
+        def invite():
+            while True:
+                with lock:
+                    number = next(members, None)
+                if number is None:
+                    return
+                status, answer = node.request("POST", "/v1/channels/invite", {"name": ROOM, "participant": f"org/crowd/m{number}"})
+                if status != 200:
+                    failed.append((number, answer))
+
+        inviting = [threading.Thread(target=invite) for _ in range(32)]
+        begun = time.monotonic()
+        for thread in inviting:
+            thread.start()
+        waits = []
+        client = native.Stream(node.tcp, keepalive_ms=500)
+        while any(thread.is_alive() for thread in inviting):
+            asked = time.monotonic()
+            assert client.subscribe("org/others/app", len(waits) + 1)[1]
+            waits.append(time.monotonic() - asked)
+            time.sleep(0.02)
+        client.close()
+        took = time.monotonic() - begun
+        assert failed == [], failed[:3]
+        shown = channels.ctl(node, "show", ROOM)
+        assert len(shown["members"]) == count + 1 and all(member["online"] for member in shown["members"])
+        out, _ = crowd.communicate("", timeout=PATIENCE)
+        waits.sort()
+        print(f"{count} members in {took:.1f} s, epoch {shown['epoch']}; longest turn {node.get('/v1/workers')['control']['longest_turn_us']} us of CPU "
+              f"(before {before}); {len(waits)} subscriptions meanwhile, p50 {waits[len(waits) // 2] * 1e3:.1f} ms, longest {waits[-1] * 1e3:.1f} ms; {out.strip()}")
+        assert waits, "subscriptions were served"
+    finally:
+        crowd.kill()
+        crowd.wait()
+    node.balanced()

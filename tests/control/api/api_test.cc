@@ -148,6 +148,72 @@ TEST_F(ApiTest, StableFieldNames) {
   EXPECT_EQ(keys(json("GET", "/v1/config")), (std::set<std::string>{"source", "running", "text"}));
 }
 
+// Channels that do as they are told, later.
+class FakeChannels final : public Channels {
+ public:
+  void create(const TextName& channel, const ChannelOptions& options, const ChannelAsker& asker, Done done) override {
+    take("create " + channel.text() + (options.mls ? " mls" : " plain") + " for " + asker.who, std::move(done));
+  }
+  void remove(const TextName& channel, const ChannelAsker&, Done done) override { take("delete " + channel.text(), std::move(done)); }
+  void invite(const TextName& channel, const TextName& who, const ChannelAsker&, Done done) override {
+    take("invite " + channel.text() + " " + who.text(), std::move(done));
+  }
+  void remove_participant(const TextName& channel, const TextName& who, const ChannelAsker&, Done done) override {
+    take("remove " + channel.text() + " " + who.text(), std::move(done));
+  }
+  [[nodiscard]] std::vector<ChannelRow> list() const override { return {row()}; }
+  [[nodiscard]] std::expected<ChannelRow, ChannelError> show(const TextName& channel) const override {
+    if (channel.component[2] != "room") {
+      return std::unexpected(ChannelError{ChannelFault::kUnknown, channel.text()});
+    }
+    ChannelRow out = row();
+    out.members = {{parse_name("a/b/me/1").value(), true, true}};
+    return out;
+  }
+  [[nodiscard]] bool file_managed() const override { return true; }
+  [[nodiscard]] TextName local_name() const override { return parse_name("a/b/me/1").value(); }
+  [[nodiscard]] const ChannelCounters& counters() const override { return counts; }
+  void on_event(std::function<void(const ChannelEvent&)>) override {}
+
+  std::string asked;
+  Done waiting;
+  ChannelCounters counts;
+
+ private:
+  static ChannelRow row() { return {.name = parse_name("a/b/room").value(), .state = "open", .created_by = "me"}; }
+  void take(std::string what, Done done) {
+    asked = std::move(what);
+    waiting = std::move(done);
+  }
+};
+
+TEST_F(ApiTest, ChannelsAreShownAndChangedAndTheAnswerComesWhenItIsThrough) {
+  EXPECT_EQ(json("GET", "/v1/channels", {}, "", 404)["fault"], "off");
+  FakeChannels hosted;
+  node.hosted = &hosted;
+  const auto all = json("GET", "/v1/channels");
+  EXPECT_EQ(keys(all), (std::set<std::string>{"channels", "local_name", "file_managed", "counters"}));
+  EXPECT_EQ(keys(all["channels"][0]), (std::set<std::string>{"name", "state", "mls", "node_could_read", "epoch", "session", "members_count", "waiting",
+                                                             "created_by", "created", "from_file", "restored"}));
+  EXPECT_EQ(keys(json("GET", "/v1/channels/show", {{"name", "a/b/room"}})["members"][0]), (std::set<std::string>{"name", "online", "moderator"}));
+  EXPECT_EQ(json("GET", "/v1/channels/show", {{"name", "a/b/none"}}, "", 404)["fault"], "unknown");
+  EXPECT_EQ(json("POST", "/v1/channels/create", {}, R"({"name": "a/b/c/1"})", 400)["fault"], "bad_name");
+  EXPECT_EQ(json("POST", "/v1/channels/invite", {}, R"({"name": "a/b/c"})", 400).contains("error"), true);
+
+  const std::vector<std::pair<std::string, std::string>> calls = {{R"(create {"name": "a/b/c", "mls": false})", "create a/b/c plain for the control API"},
+                                                                  {R"(create {"name": "a/b/c"})", "create a/b/c mls for the control API"},
+                                                                  {R"(delete {"name": "a/b/c"})", "delete a/b/c"},
+                                                                  {R"(invite {"name": "a/b/c", "participant": "d/e/f"})", "invite a/b/c d/e/f"},
+                                                                  {R"(remove {"name": "a/b/c", "participant": "d/e/f"})", "remove a/b/c d/e/f"}};
+  for (const auto& [call, asked] : calls) {
+    const auto space = call.find(' ');
+    const auto response = ask("POST", "/v1/channels/" + call.substr(0, space), {}, call.substr(space + 1));
+    EXPECT_TRUE(response.later) << call;
+    EXPECT_EQ(hosted.asked, asked);
+    hosted.waiting({});
+  }
+}
+
 TEST_F(ApiTest, EveryCounterIsOnEverySurface) {
   const auto workers = json("GET", "/v1/workers");
   const auto metrics = ask("GET", "/metrics").body;

@@ -61,10 +61,17 @@ class HttpServerTest : public testing::Test {
   std::unique_ptr<Loop> loop_ = *Loop::create([this] { return now_ns_; });
   ControlCounters counters_;
   std::shared_ptr<ResponseStream> stream_;
+  std::shared_ptr<LaterResponse> later_;
   std::unique_ptr<HttpServer> server_ = std::make_unique<HttpServer>(*loop_, counters_, 4, [this](const HttpRequest& request) {
     if (request.path == "/stream") {
       stream_ = std::make_shared<ResponseStream>();
       return HttpResponse{.type = "text/plain", .body = {}, .stream = stream_};
+    }
+    if (request.path == "/later") {
+      later_ = std::make_shared<LaterResponse>();
+      HttpResponse response;
+      response.later = later_;
+      return response;
     }
     return HttpResponse{.body = "you asked " + request.path + "\n"};
   });
@@ -123,6 +130,34 @@ TEST_F(HttpServerTest, SlowRequestsAndIdleConnectionsAreClosed) {
   EXPECT_TRUE(ended(idle));
   close(slow);
   close(idle);
+}
+
+TEST_F(HttpServerTest, AnAnswerMayComeLater) {
+  const int fd = connect_client();
+  EXPECT_EQ(ask(fd, "GET /later HTTP/1.1\r\n\r\n"), "");
+  now_ns_ += 120'000'000'000;
+  server_->tick(now_ns_ / 1'000'000);
+  EXPECT_EQ(server_->connections(), 1u) << "waiting is no idleness";
+  ASSERT_TRUE(later_->wanted());
+  later_->give({.status = 409, .body = "at last\n"});
+  later_->give({.body = "again\n"});
+  const auto answer = read_all(fd);
+  EXPECT_NE(answer.find("409 Conflict"), std::string::npos);
+  EXPECT_NE(answer.find("at last"), std::string::npos);
+  EXPECT_EQ(answer.find("again"), std::string::npos);
+  EXPECT_TRUE(ended(fd));
+  EXPECT_EQ(counters_.api_errors, 1u);
+  close(fd);
+}
+
+TEST_F(HttpServerTest, WhoeverDoesNotWaitForALateAnswerIsNotAnswered) {
+  const int fd = connect_client();
+  (void)ask(fd, "GET /later HTTP/1.1\r\n\r\n");
+  close(fd);
+  turns();
+  EXPECT_EQ(server_->connections(), 0u);
+  EXPECT_FALSE(later_->wanted());
+  later_->give({.body = "too late\n"});
 }
 
 TEST_F(HttpServerTest, StreamEndsWhenItsProducerEndsIt) {
