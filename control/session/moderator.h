@@ -101,6 +101,7 @@ class Moderator final : public Session {
   void discover(TimeMs now, Candidate& candidate);
   void on_discovery_reply(TimeMs now, const SessionMessage& message);
   void found(TimeMs now, Candidate& candidate);
+  void subscribe_names();
   void send_join(TimeMs now, Candidate& candidate);
   void on_join_reply(TimeMs now, const SessionMessage& message);
   void on_invite_result(TimeMs now, const CommandResult& result);

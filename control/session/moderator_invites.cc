@@ -88,14 +88,18 @@ void Moderator::found(TimeMs now, Candidate& candidate) {
     send_join(now, candidate);
   } else {
     candidate.stage = Stage::kSubscribing;
-    subscribed_ = true;
-    // A moderator that receives no data has no use for the channel's: commands all go to the control name.
-    subscriptions_left_ = facts_.direction.receives ? 2 : 1;
-    if (facts_.direction.receives) {
-      out_.push(SubscribeName{facts_.handle, channel_});
-    }
-    out_.push(SubscribeName{facts_.handle, control_});
+    subscribe_names();
   }
+}
+
+// A moderator that receives no data has no use for the channel's: commands all go to the control name.
+void Moderator::subscribe_names() {
+  subscribed_ = true;
+  subscriptions_left_ = facts_.direction.receives ? 2 : 1;
+  if (facts_.direction.receives) {
+    out_.push(SubscribeName{facts_.handle, channel_});
+  }
+  out_.push(SubscribeName{facts_.handle, control_});
 }
 
 void Moderator::on_role_subscription(TimeMs now, const FullName& name, bool accepted) {

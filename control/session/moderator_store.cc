@@ -43,10 +43,7 @@ std::unique_ptr<Moderator> Moderator::restore(TimeMs now, SessionParts parts, co
   // A write may have got lost with what it said of subscriptions: who is in without our knowing is heard there.
   if (moderator->facts_.is_group()) {
     moderator->returning_ = true;
-    moderator->subscribed_ = true;
-    moderator->subscriptions_left_ = 2;
-    moderator->out_.push(SubscribeName{moderator->facts_.handle, moderator->channel_});
-    moderator->out_.push(SubscribeName{moderator->facts_.handle, moderator->control_});
+    moderator->subscribe_names();
   } else {
     moderator->come_again(now);
   }
