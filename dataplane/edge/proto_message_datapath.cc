@@ -422,8 +422,8 @@ class MessageReader {
 };
 
 EdgeFault read(const Pieces& bytes, bool try_plain, UpstreamMessage* m) {
-  if (try_plain && bytes.pieces().size() == 1) {
-    if (read_plain(bytes.pieces()[0], m)) {
+  if (try_plain && !bytes.pieces().empty()) {
+    if (read_plain(bytes.pieces()[0], bytes.size(), m)) {
       return EdgeFault::kNone;
     }
     *static_cast<UpstreamValues*>(m) = {};

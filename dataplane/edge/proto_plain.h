@@ -13,10 +13,11 @@ struct PlainMarks {
   std::uint32_t incoming_conn_at = 0;
 };
 
-// Reads a Publish, Subscribe or Unsubscribe that lies in one piece. False: it is of another form, *message is of no use, and
+// Reads a Publish, Subscribe or Unsubscribe of `size` bytes that begins with these and lies in them but for its blob, whose end
+// may be the message's. False: it is of another form, *message is of no use, and
 // nothing is said about it. Never true for a session header of which a value does not fit a frame header.
 // marks: null, or where to say more about a message that was read.
-[[nodiscard]] bool read_plain(Piece bytes, UpstreamMessage* message, PlainMarks* marks = nullptr);
+[[nodiscard]] bool read_plain(Piece bytes, std::size_t size, UpstreamMessage* message, PlainMarks* marks = nullptr);
 
 // Stretches that a header adds at most.
 inline constexpr std::size_t kPlainHeaderRuns = 5;

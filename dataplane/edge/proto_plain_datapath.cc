@@ -22,7 +22,7 @@ struct Nested {
 };
 
 // ASCII alone. Ends are read twice where the size is no multiple of the step.
-bool is_ascii(const std::byte* begin, const std::byte* end) {
+bool all_ascii(const std::byte* begin, const std::byte* end) {
   const std::ptrdiff_t size = end - begin;
   std::uint64_t bits = 0;
   if (size >= 8) {
@@ -46,9 +46,11 @@ bool is_ascii(const std::byte* begin, const std::byte* end) {
 
 class PlainReader {
  public:
-  // Reads from `at`, which is offset `base` of the message, and touches nothing from `end` on.
-  PlainReader(const std::byte* at, const std::byte* end, std::uint32_t base, UpstreamMessage* out)
-      : begin_(at), at_(at), end_(end), base_(base), m_(*out) {}
+  // Reads from `at`, which is offset `base` of the message, and touches nothing from `end` on. The message ends there too
+  // unless its whole size is given: then only what nobody reads, the blob, may reach beyond `end`.
+  PlainReader(const std::byte* at, const std::byte* end, std::uint32_t base, UpstreamMessage* out) : PlainReader(at, end, end - at, base, out) {}
+  PlainReader(const std::byte* at, const std::byte* end, std::ptrdiff_t size, std::uint32_t base, UpstreamMessage* out)
+      : begin_(at), at_(at), end_(end), message_end_(at + size), base_(base), m_(*out) {}
   [[nodiscard]] const PlainMarks& marks() const { return marks_; }
 
   bool read() {
@@ -57,12 +59,12 @@ class PlainReader {
       return false;
     }
     const std::byte* const behind = at_;
-    while (at_ != end_) {
+    while (at_ != message_end_) {
       if (!read_metadata()) {
         return false;
       }
     }
-    keep(kMessage, behind, end_);
+    keep(kMessage, behind, message_end_);
     return true;
   }
 
@@ -96,6 +98,9 @@ class PlainReader {
     if (!nested(proto_field::kHeaderMac, end, &mac)) {
       return false;
     }
+    if (mac.end > end_) {
+      return false;
+    }
     if (mac) {
       m_.has_header_fields = true;
       m_.header_mac = range(mac.begin, mac.end);
@@ -115,7 +120,7 @@ class PlainReader {
   // --- fields ---
 
   bool varint(std::uint64_t* value, const std::byte* end) {
-    if (at_ == end) {
+    if (at_ == end || at_ >= end_) {
       return false;
     }
     if (static_cast<std::uint8_t>(*at_) < 0x80) {
@@ -130,7 +135,7 @@ class PlainReader {
     return bytes != 0 && at_ <= end;
   }
   [[nodiscard]] bool stands_at(std::uint32_t field, WireType type, const std::byte* end) const {
-    return at_ != end && *at_ == key_of(field, type);
+    return at_ < end_ && at_ != end && *at_ == key_of(field, type);
   }
   // A number under the next key, if the next key is this one; *found is set then.
   bool number(std::uint32_t field, std::uint64_t* value, const std::byte* end, bool* found) {
@@ -186,6 +191,7 @@ class PlainReader {
     return true;
   }
 
+  [[nodiscard]] bool is_ascii(const Nested& text) const { return text.end <= end_ && all_ascii(text.begin, text.end); }
   [[nodiscard]] Range range(const std::byte* from, const std::byte* to) const {
     return {base_ + static_cast<std::uint32_t>(from - begin_), static_cast<std::uint32_t>(to - from)};
   }
@@ -208,7 +214,7 @@ class PlainReader {
       *text = range(content.begin, content.end);
       at_ = content.end;
       keep(level, content.key, content.end);
-      return is_ascii(content.begin, content.end);
+      return is_ascii(content);
     }
     return true;
   }
@@ -223,7 +229,7 @@ class PlainReader {
     m_.kind = field == proto_field::kPublish     ? MessageKind::kPublish
               : field == proto_field::kSubscribe ? MessageKind::kSubscribe
                                                  : MessageKind::kUnsubscribe;
-    return (m_.kind != MessageKind::kUnsubscribe || field == proto_field::kUnsubscribe) && nested(field, end_, variant) && *variant;
+    return (m_.kind != MessageKind::kUnsubscribe || field == proto_field::kUnsubscribe) && nested(field, message_end_, variant) && *variant;
   }
 
   bool read_variant(const Nested& variant) {
@@ -292,7 +298,7 @@ class PlainReader {
       }
       if (type) {
         at_ = type.end;
-        if (!is_ascii(type.begin, type.end)) {
+        if (!is_ascii(type)) {
           return false;
         }
       }
@@ -313,7 +319,7 @@ class PlainReader {
   // An entry: its key and its value, both texts.
   bool read_metadata() {
     Nested entry;
-    if (!nested(proto_field::kMetadata, end_, &entry) || !entry) {
+    if (!nested(proto_field::kMetadata, message_end_, &entry) || !entry) {
       return false;
     }
     for (const std::uint32_t field : {1u, 2u}) {
@@ -323,7 +329,7 @@ class PlainReader {
       }
       if (text) {
         at_ = text.end;
-        if (!is_ascii(text.begin, text.end)) {
+        if (!is_ascii(text)) {
           return false;
         }
       }
@@ -378,7 +384,7 @@ class PlainReader {
   // Keys and lengths of short texts are below 128 too: one look at all of it.
   bool read_text(const Nested& text, NameFields* out) {
     out->text_present = true;
-    if (!is_ascii(text.begin, text.end)) {
+    if (!is_ascii(text)) {
       return false;
     }
     for (std::uint32_t i = 0; i < 3; ++i) {
@@ -397,6 +403,7 @@ class PlainReader {
   const std::byte* const begin_;
   const std::byte* at_;
   const std::byte* const end_;
+  const std::byte* const message_end_;
   const std::uint32_t base_;
   UpstreamMessage& m_;
   PlainMarks marks_;
@@ -404,8 +411,8 @@ class PlainReader {
 
 }  // namespace
 
-bool read_plain(Piece bytes, UpstreamMessage* message, PlainMarks* marks) {
-  PlainReader reader(bytes.data(), bytes.data() + bytes.size(), 0, message);
+bool read_plain(Piece bytes, std::size_t size, UpstreamMessage* message, PlainMarks* marks) {
+  PlainReader reader(bytes.data(), bytes.data() + bytes.size(), static_cast<std::ptrdiff_t>(size), 0, message);
   const bool done = reader.read();
   if (marks != nullptr) {
     *marks = reader.marks();

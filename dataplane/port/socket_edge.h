@@ -34,11 +34,11 @@ struct EdgeAhead {
   std::uint32_t count = 0;
 
   [[nodiscard]] bool holds(std::uint64_t of, std::uint32_t event) const { return fed == of && event - first < events && slot[event - first] != kNone; }
-  std::array<Piece, kMacBatch> bytes;
   std::array<EdgeFault, kMacBatch> fault;
   std::array<bool, kMacBatch> compare;
   std::array<std::uint64_t, kMacBatch> serial;  // of EncodedCache; 0: it cannot go on as it came
   std::array<std::array<std::byte, kHeaderMacBytes>, kMacBatch> expected;
+  std::array<std::array<std::byte, kHeaderMacBytes>, kMacBatch> received;
   std::array<UpstreamMessage, kMacBatch> message;
 };
 

@@ -53,18 +53,19 @@ bool goes_on(const UpstreamMessage& m, const PlainMarks& marks) {
 }
 
 // Fills in all but `covered`. Contents and metadata, which end a message, end its frame too.
-void keep_front(EncodedMessage& entry, const UpstreamMessage& m, const PlainMarks& marks, std::span<const std::byte> bytes) {
+void keep_front(EncodedMessage& entry, const UpstreamMessage& m, const PlainMarks& marks, const Pieces& bytes) {
   std::size_t front = bytes.size();
   for (const KeptRun& run : m.runs()) {
     if (run.level == KeptLevel::kVariant) {
       front = run.range.at;
     }
   }
-  if (front > entry.front.size()) {
+  const Piece first = bytes.pieces()[0];
+  if (front > std::min(entry.front.size(), first.size())) {
     entry.serial = 0;
     return;
   }
-  std::memcpy(entry.front.data(), bytes.data(), front);
+  std::memcpy(entry.front.data(), first.data(), front);
   entry.front_bytes = static_cast<std::uint32_t>(front);
   entry.tail_bytes = static_cast<std::uint32_t>(bytes.size() - front);
   entry.mac_at = m.header_mac->at;
@@ -252,7 +253,9 @@ SocketEngine::Impl::PieceEnd SocketEngine::Impl::take_edge_message(Stream& strea
     edges_->input[pieces++] = event.bytes;
   } else {
     for (const rte_mbuf* m = stream.partial; m != nullptr && pieces < kEdgePieces; m = m->next) {
-      edges_->input[pieces++] = {rte_pktmbuf_mtod(m, const std::byte*), m->data_len};
+      if (m->data_len != 0) {  // the first is empty where the first part is referenced
+        edges_->input[pieces++] = {rte_pktmbuf_mtod(m, const std::byte*), m->data_len};
+      }
     }
   }
   const Pieces message({edges_->input.data(), pieces});
@@ -353,46 +356,65 @@ void SocketEngine::Impl::read_edge_ahead(EdgeStream& edge) {
     if (event.kind != TransportEventKind::kMessage || !event.begin || !event.end || event.stream != edge.channel) {
       continue;
     }
-    const std::uint32_t i = ahead.count++;
-    slot = static_cast<std::uint8_t>(i);
-    ahead.bytes[i] = event.bytes;
-    const Pieces bytes({&ahead.bytes[i], 1});
-    UpstreamMessage& message = ahead.message[i];
-    clear(message);
-    ahead.serial[i] = 0;
-    ahead.compare[i] = false;
-    PlainMarks marks;
-    if (read_plain(event.bytes, &message, &marks)) {
-      ahead.fault[i] = EdgeFault::kNone;
-    } else {
-      marks = {};
-      clear(message);
-      ahead.fault[i] = parse_message(bytes, &message);
-    }
-    if (ahead.fault[i] == EdgeFault::kNone) {
-      ahead.fault[i] = check_mac_presence(message, rules, &ahead.compare[i]);
-    }
-    if (!ahead.compare[i]) {
-      continue;
-    }
-    const std::span<std::byte> room = edges_->batch.room(*rules.mac);
-    const std::size_t covered = room.empty() ? 0 : HeaderMac::covered(message, bytes, room.first<kMacHeaderBytes>());
-    if (covered == 0) {
-      edges_->batch.add(*rules.mac, message, bytes, ahead.expected[i].data(), &edge.memo_in);
-      continue;
-    }
-    if (goes_on(message, marks)) {
-      EncodedMessage& entry = edges_->encoded.make();
-      std::memcpy(entry.covered.data(), room.data(), covered);
-      entry.covered_bytes = static_cast<std::uint32_t>(covered);
-      keep_front(entry, message, marks, event.bytes);
-      ahead.serial[i] = entry.serial;
-    }
-    edges_->batch.add_written(*rules.mac, covered, ahead.expected[i].data(), &edge.memo_in);
+    slot = static_cast<std::uint8_t>(ahead.count);
+    read_edge_message(edge, rules, Pieces({&event.bytes, 1}));
   }
+  compare_edge_macs();
+}
+
+// A message that came in several parts, alone.
+void SocketEngine::Impl::read_edge_assembled(EdgeStream& edge, const Pieces& message) {
+  EdgeAhead& ahead = edges_->ahead;
+  ahead.fed = 0;
+  ahead.count = 0;
+  read_edge_message(edge, edge_rules(edge), message);
+  compare_edge_macs();
+}
+
+// Its MAC is left to the batch.
+void SocketEngine::Impl::read_edge_message(EdgeStream& edge, const MacRules& rules, const Pieces& bytes) {
+  EdgeAhead& ahead = edges_->ahead;
+  const std::uint32_t i = ahead.count++;
+  UpstreamMessage& message = ahead.message[i];
+  clear(message);
+  ahead.serial[i] = 0;
+  ahead.compare[i] = false;
+  ahead.fault[i] = EdgeFault::kNone;
+  PlainMarks marks;
+  const bool plain = !bytes.pieces().empty() && read_plain(bytes.pieces()[0], bytes.size(), &message, &marks);
+  if (!plain) {
+    marks = {};
+    clear(message);
+    ahead.fault[i] = parse_message(bytes, &message);
+  }
+  if (ahead.fault[i] == EdgeFault::kNone) {
+    ahead.fault[i] = check_mac_presence(message, rules, &ahead.compare[i]);
+  }
+  if (!ahead.compare[i]) {
+    return;
+  }
+  bytes.copy(*message.header_mac, ahead.received[i].data());
+  const std::span<std::byte> room = edges_->batch.room(*rules.mac);
+  const std::size_t covered = room.empty() ? 0 : HeaderMac::covered(message, bytes, room.first<kMacHeaderBytes>());
+  if (covered == 0) {
+    edges_->batch.add(*rules.mac, message, bytes, ahead.expected[i].data(), &edge.memo_in);
+    return;
+  }
+  if (plain && goes_on(message, marks)) {
+    EncodedMessage& entry = edges_->encoded.make();
+    std::memcpy(entry.covered.data(), room.data(), covered);
+    entry.covered_bytes = static_cast<std::uint32_t>(covered);
+    keep_front(entry, message, marks, bytes);
+    ahead.serial[i] = entry.serial;
+  }
+  edges_->batch.add_written(*rules.mac, covered, ahead.expected[i].data(), &edge.memo_in);
+}
+
+void SocketEngine::Impl::compare_edge_macs() {
+  EdgeAhead& ahead = edges_->ahead;
   edges_->batch.run();
   for (std::uint32_t i = 0; i < ahead.count; ++i) {
-    if (ahead.compare[i] && !same_mac(ahead.expected[i].data(), ahead.bytes[i].data() + ahead.message[i].header_mac->at)) {
+    if (ahead.compare[i] && !same_mac(ahead.expected[i].data(), ahead.received[i].data())) {
       ahead.fault[i] = EdgeFault::kMacWrong;
     } else if (ahead.fault[i] == EdgeFault::kNone) {
       ahead.fault[i] = validate(ahead.message[i]);
@@ -405,21 +427,18 @@ SocketEngine::Impl::PieceEnd SocketEngine::Impl::frame_of_edge_message(Stream& s
                                                                        rte_mbuf*& frame, std::uint64_t& serial) {
   EdgeStream& edge = *stream.edge;
   const EdgeAhead& ahead = edges_->ahead;
-  if (whole && !ahead.holds(edge.fed, edge.next_event)) {
+  if (!whole) {
+    read_edge_assembled(edge, message);
+  } else if (!ahead.holds(edge.fed, edge.next_event)) {
     read_edge_ahead(edge);
   }
   const std::uint32_t slot = whole ? ahead.slot[edge.next_event - ahead.first] : 0;
   rte_mbuf* const first = take_mbuf();
   const std::span<std::byte> scratch{rte_pktmbuf_mtod(first, std::byte*), kMbufDataBytes};
-  const TranslateRoom room{scratch, edges_->output};
-  std::expected<Translated, EdgeFault> translated;
-  if (!whole) {
-    translated = frame_of_message(message, edge_rules(edge), room);
-  } else if (ahead.fault[slot] == EdgeFault::kNone) {
-    translated = write_frame(ahead.message[slot], message, room);
+  std::expected<Translated, EdgeFault> translated = std::unexpected(ahead.fault[slot]);
+  if (ahead.fault[slot] == EdgeFault::kNone) {
+    translated = write_frame(ahead.message[slot], message, {scratch, edges_->output});
     serial = ahead.serial[slot];
-  } else {
-    translated = std::unexpected(ahead.fault[slot]);
   }
   if (!translated) {
     stash_[stash_count_++] = first;

@@ -80,7 +80,7 @@ struct Completion {
 inline constexpr std::uint32_t kRingEntries = 1024;
 inline constexpr std::uint32_t kCompletionEntries = 8192;
 inline constexpr std::uint32_t kBufferRingEntries = 1024;     // most pieces lent to the kernel
-inline constexpr std::uint32_t kMinLent = 32;                 // 1 MiB: what one system call may receive
+inline constexpr std::uint32_t kMinLent = 10;                 // 1 MiB: what one system call may receive
 inline constexpr std::uint32_t kGatherArena = 16 * kMaxGather; // vectors between two submissions
 inline constexpr std::uint32_t kMessageArena = kRingEntries;
 inline constexpr std::uint32_t kQueueChunks = 16384;          // x 63 frames
@@ -309,6 +309,9 @@ class SocketEngine::Impl {
   void refer_to_piece(rte_mbuf* mbuf, std::span<const std::byte> bytes);
   [[nodiscard]] MacRules edge_rules(const EdgeStream& edge) const;
   void read_edge_ahead(EdgeStream& edge);
+  void read_edge_assembled(EdgeStream& edge, const Pieces& message);
+  void read_edge_message(EdgeStream& edge, const MacRules& rules, const Pieces& bytes);
+  void compare_edge_macs();
   PieceEnd greeting_of_edge(Stream& stream, const Pieces& message, rte_mbuf*& frame);
   PieceEnd frame_of_edge_message(Stream& stream, const Pieces& message, bool whole, rte_mbuf*& frame, std::uint64_t& serial);
   bool add_frame_body(Stream& stream, std::span<const std::span<const std::byte>> pieces, bool whole, rte_mbuf* frame);
