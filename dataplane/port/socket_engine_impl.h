@@ -80,7 +80,7 @@ struct Completion {
 inline constexpr std::uint32_t kRingEntries = 1024;
 inline constexpr std::uint32_t kCompletionEntries = 8192;
 inline constexpr std::uint32_t kBufferRingEntries = 1024;     // most pieces lent to the kernel
-inline constexpr std::uint32_t kMinLent = 10;                 // 1 MiB: what one system call may receive
+inline constexpr std::uint32_t kMinLent = 10;                 // 320 KiB: what one system call may receive; they stay in a cache of the processor
 inline constexpr std::uint32_t kGatherArena = 16 * kMaxGather; // vectors between two submissions
 inline constexpr std::uint32_t kMessageArena = kRingEntries;
 inline constexpr std::uint32_t kQueueChunks = 16384;          // x 63 frames

@@ -166,8 +166,8 @@ TEST_F(StalledReader, RecoversWhenItReadsAgain) {
 
 TEST_F(StalledReader, TooLittleInASecondIsStalled) {
   run(300, 0, 100'000);
-  run(130, 10, 100'000, 5'000);  // 0.5 MiB a second
-  EXPECT_EQ(of_type(seen, Event::kStalled).size(), 1u);
+  run(130, 10, 100'000, 5'000);  // 0.5 MiB a second; when its queue has shrunk it recovers, and may stall again
+  EXPECT_FALSE(of_type(seen, Event::kStalled).empty());
 }
 
 TEST_F(StalledReader, EnoughInASecondIsNot) {
