@@ -157,6 +157,7 @@ std::expected<int, std::string> open_listening(const SocketAddress& address, std
     }
   } else if (address.kind == SocketKind::kTcp) {
     setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
+    prepare_tcp(fd, is_loopback(address.ip));  // what is accepted inherits it, before it would begin to pace
   }
   if (at.family() == AF_INET6) {
     setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &on, sizeof on);
