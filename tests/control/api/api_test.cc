@@ -167,11 +167,11 @@ class FakeChannels final : public Channels {
       return std::unexpected(ChannelError{ChannelFault::kUnknown, channel.text()});
     }
     ChannelRow out = row();
-    out.members = {{parse_name("a/b/me/1").value(), true, true}};
+    out.members = {{parse_name("a/b/me/0x1").value(), true, true}};
     return out;
   }
   [[nodiscard]] bool file_managed() const override { return true; }
-  [[nodiscard]] TextName local_name() const override { return parse_name("a/b/me/1").value(); }
+  [[nodiscard]] TextName local_name() const override { return parse_name("a/b/me/0x1").value(); }
   [[nodiscard]] const ChannelCounters& counters() const override { return counts; }
   void on_event(std::function<void(const ChannelEvent&)>) override {}
 
@@ -197,7 +197,7 @@ TEST_F(ApiTest, ChannelsAreShownAndChangedAndTheAnswerComesWhenItIsThrough) {
                                                              "created_by", "created", "from_file", "restored"}));
   EXPECT_EQ(keys(json("GET", "/v1/channels/show", {{"name", "a/b/room"}})["members"][0]), (std::set<std::string>{"name", "online", "moderator"}));
   EXPECT_EQ(json("GET", "/v1/channels/show", {{"name", "a/b/none"}}, "", 404)["fault"], "unknown");
-  EXPECT_EQ(json("POST", "/v1/channels/create", {}, R"({"name": "a/b/c/1"})", 400)["fault"], "bad_name");
+  EXPECT_EQ(json("POST", "/v1/channels/create", {}, R"({"name": "a/b/c/0x1"})", 400)["fault"], "bad_name");
   EXPECT_EQ(json("POST", "/v1/channels/invite", {}, R"({"name": "a/b/c"})", 400).contains("error"), true);
 
   const std::vector<std::pair<std::string, std::string>> calls = {{R"(create {"name": "a/b/c", "mls": false})", "create a/b/c plain for the control API"},

@@ -201,7 +201,7 @@ TEST_F(ChannelHostTest, CallsThatMakeNoSenseAreRefused) {
   EXPECT_EQ(host->show(name_of("org/ns/none")).error().fault, ChannelFault::kUnknown);
   ASSERT_TRUE(create("org/ns/a", false));
   EXPECT_EQ(create("org/ns/a").error().fault, ChannelFault::kExists);
-  EXPECT_EQ(create("org/ns/a/1").error().fault, ChannelFault::kBadName);
+  EXPECT_EQ(create("org/ns/a/0x1").error().fault, ChannelFault::kBadName);
   ASSERT_TRUE(create("org/ns/b"));
   ASSERT_TRUE(create("org/ns/c"));
   EXPECT_EQ(create("org/ns/d").error().fault, ChannelFault::kTooMany);
@@ -256,13 +256,13 @@ TEST(LocalConnection, HoldsWhatIsSentUntilTheStoreHasIt) {
   const auto a = net.add();
   const auto b = net.add();
   std::vector<std::uint32_t> got;
-  const auto one = a->connection->attach(name_of("org/ns/a/1"), {.on_frame = {}, .on_writable = {}, .on_state = {}, .on_subscription_lost = {}});
-  const auto two = b->connection->attach(name_of("org/ns/b/2"), {.on_frame = [&](std::span<const std::byte> frame) { got.push_back(frame_session_id(frame.data())); },
+  const auto one = a->connection->attach(name_of("org/ns/a/0x1"), {.on_frame = {}, .on_writable = {}, .on_state = {}, .on_subscription_lost = {}});
+  const auto two = b->connection->attach(name_of("org/ns/b/0x2"), {.on_frame = [&](std::span<const std::byte> frame) { got.push_back(frame_session_id(frame.data())); },
                                                               .on_writable = {}, .on_state = {}, .on_subscription_lost = {}});
-  two->subscribe(name_of("org/ns/b/2"), {});
+  two->subscribe(name_of("org/ns/b/0x2"), {});
   const auto send = [&](std::uint32_t number) {
     FrameHeader header;
-    header.destination = name_of("org/ns/b/2").hashed();
+    header.destination = name_of("org/ns/b/0x2").hashed();
     header.session_id = number;
     EXPECT_EQ(one->send(header, {}), SendStatus::kQueued);
   };
