@@ -23,6 +23,7 @@ inline constexpr std::size_t kWireOverheadBytes = 64u << 10;     // headers, tok
 inline constexpr std::uint64_t kSubscribeAgainMs = 2'000;        // upstream connections: a subscription is asked for again,
 inline constexpr std::uint32_t kSubscribeTries = 5;              //   so often, and then it has failed
 inline constexpr std::uint32_t kDefaultRetries = 5;              // with a timeout and no number
+inline constexpr std::uint32_t kAbsentNodeMs = 200;              // between two tries to connect while nothing listens there, at most
 inline constexpr std::uint64_t kMinKeyRefreshS = 1;              // keys of groups are renewed at half the token's life
 
 static_assert(kMaxUnreadBytes >= 2 * kMaxSessionPayloadBytes);

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <vector>
 
+#include "app/app_bounds.h"
 #include "app/connection.h"
 #include "client/application.h"
 #include "client/link.h"
@@ -58,7 +59,8 @@ class NativeConnection final : public Connection {
   explicit NativeConnection(const std::string& address) : Connection(address) {}
 
   std::expected<void, AppError> start(Loop& loop, const ConnectOptions& options) {
-    auto link = ClientLink::open(loop, {.address = options.address, .client_name = options.client_name, .reconnect = options.reconnect,
+    auto link = ClientLink::open(loop, {.address = options.address, .client_name = options.client_name, .absent_max_ms = kAbsentNodeMs,
+                                        .reconnect = options.reconnect,
                                         .retry_first = options.reconnect,
                                         .on_phase = [this](ClientLinkPhase phase, const std::string& why) { changed(phase, why); }});
     if (!link) {

@@ -332,7 +332,8 @@ class UpstreamConnection final : public Connection, public std::enable_shared_fr
       return;
     }
     set_state(ConnectionState::kWaiting, why);
-    timer_ = loop_.after(backoff_ms_ * kMsNs, [this] {
+    const std::uint64_t wait_ms = end.step == EdgeStep::kConnect ? std::min<std::uint64_t>(backoff_ms_, kAbsentNodeMs) : backoff_ms_;
+    timer_ = loop_.after(wait_ms * kMsNs, [this] {
       timer_ = TimerId::kNone;
       set_state(ConnectionState::kConnecting, {});
       if (auto again = connect(); !again) {

@@ -235,6 +235,7 @@ void ClientLink::lose(const std::string& why) {
 }
 
 void ClientLink::tear_down(const std::string& why) {
+  const bool absent = phase_ == ClientLinkPhase::kConnecting || (phase_ == ClientLinkPhase::kGreeting && datagram_ != nullptr);
   resolver_.cancel(std::exchange(question_, 0));
   if (connecting_fd_ >= 0) {
     loop_.unwatch(connecting_fd_);
@@ -258,7 +259,7 @@ void ClientLink::tear_down(const std::string& why) {
   for (std::uint32_t i = 0; i < failures_ && wait_ms < options_.backoff_max_ms; ++i) {
     wait_ms *= 2;
   }
-  wait_ms = std::min<std::uint64_t>(wait_ms, options_.backoff_max_ms);
+  wait_ms = std::min<std::uint64_t>(wait_ms, absent ? std::min(options_.absent_max_ms, options_.backoff_max_ms) : options_.backoff_max_ms);
   wait_ms = wait_ms * (75 + random_u64() % 51) / 100;  // many clients of one node must not come back at once
   ++failures_;
   retry_timer_ = loop_.after(wait_ms * kMs, [this] { start_connect(); });

@@ -65,6 +65,7 @@ struct ClientLinkOptions {
   std::uint32_t connect_ms = 3'000;                // for the transport, and again for the hello
   std::uint32_t backoff_first_ms = 50;             // before the second try; doubles up to
   std::uint32_t backoff_max_ms = 5'000;            //   this; each wait varies by a quarter
+  std::uint32_t absent_max_ms = 5'000;             // and up to this where nobody answered at all: to ask an empty port costs little
   bool reconnect = true;
   bool retry_first = true;                         // false: a link that fails before it was ever up is closed for good
   // Each change of phase; `why` says what went wrong, or is empty.

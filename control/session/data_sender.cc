@@ -136,6 +136,9 @@ bool DataSender::make_room(TimeMs now, std::size_t bytes) {
 }
 
 bool DataSender::give_up_on_stalled(TimeMs now, Kept& kept) {
+  if (!network_ || hasty(now)) {
+    return false;
+  }
   const TimeMs patience = TimeMs{kStalledIntervals} * facts_.reliability->timeout_ms;
   bool all_stalled = true;
   std::vector<MemberSlot> missing;
@@ -298,8 +301,33 @@ void DataSender::trim() {
 }
 
 void DataSender::start_timer(TimeMs now, Kept& kept) {
-  kept.deadline = now + facts_.reliability->timeout_ms;
+  kept.deadline = now + (hasty(now) ? std::min(facts_.reliability->timeout_ms, kHastyIntervalMs) : facts_.reliability->timeout_ms);
   timers_.start(kept.deadline, kept.id);
+}
+
+void DataSender::on_network(TimeMs now, bool there) {
+  if (!reliable()) {
+    return;
+  }
+  network_ = there;
+  if (!there) {
+    return;
+  }
+  hasty_until_ = now + kHasteMs;
+  for (Receiver& receiver : receivers_) {
+    receiver.acked_at = now;
+  }
+  timers_ = {};
+  for (Kept& kept : ring_) {
+    if (kept.open && kept.sent) {
+      start_timer(now, kept);
+    }
+  }
+  for (Kept& kept : directed_) {
+    if (kept.open) {
+      start_timer(now, kept);
+    }
+  }
 }
 
 void DataSender::advance(TimeMs now) {
@@ -313,7 +341,7 @@ void DataSender::advance(TimeMs now) {
 void DataSender::retransmit(TimeMs now, Kept& kept) {
   std::vector<MemberSlot> missing;
   kept.missing.for_each([&](MemberSlot slot) { missing.push_back(slot); });
-  if (kept.tries_left == 0) {
+  if (kept.tries_left == 0 && !hasty(now)) {
     for (const MemberSlot slot : missing) {
       if (receivers_[slot].heard_at <= kept.sent_at) {
         unreachable_.push_back(slot);
@@ -322,7 +350,7 @@ void DataSender::retransmit(TimeMs now, Kept& kept) {
     }
     return;
   }
-  --kept.tries_left;
+  kept.tries_left -= hasty(now) ? 0 : 1;
   for (const MemberSlot slot : missing) {
     out_.send_data(compose(kept, MessageType::kMsg, receivers_[slot].name), false);
   }

@@ -54,6 +54,9 @@ class DataSender {
 
   void on_ack(TimeMs now, MemberSlot from, std::uint32_t id);
   void on_rtx_request(MemberSlot from, const FullName& source, std::uint32_t id);
+  // The way to the network: without one nobody is taken for stalled; when it is back, what may have been lost meanwhile is repeated
+  // soon and does not count as a try.
+  void on_network(TimeMs now, bool there);
   void advance(TimeMs now);
   [[nodiscard]] std::optional<TimeMs> next_deadline() const { return timers_.next(); }
   // Members that answered nothing since a message that they never acknowledged was sent: they should be put offline.
@@ -106,6 +109,7 @@ class DataSender {
   [[nodiscard]] bool give_up_on_stalled(TimeMs now, Kept& kept);
   void first_copy(TimeMs now, Kept& kept);
   void start_timer(TimeMs now, Kept& kept);
+  [[nodiscard]] bool hasty(TimeMs now) const { return now < hasty_until_; }
   void send_unsent(TimeMs now);
   void owe(TimeMs now, Kept& kept, MemberSlot slot);
   void settle(Kept& kept, MemberSlot slot);  // no longer missing; resolves with the last
@@ -128,6 +132,8 @@ class DataSender {
   std::vector<MemberSlot> unreachable_;
   std::size_t bytes_ = 0;
   std::size_t open_ = 0;
+  bool network_ = true;
+  TimeMs hasty_until_ = 0;
 };
 
 }  // namespace slipway

@@ -36,8 +36,10 @@ void Session::on_message(TimeMs now, SessionMessage message) {
     ++out_.refused().wrong_kind;
     return;
   }
-  message.metadata.erase(std::string(metadata_key::kPayloadSignature));
-  message.metadata.erase(std::string(metadata_key::kPeerSubject));
+  if (!message.metadata.empty()) {
+    message.metadata.erase(std::string(metadata_key::kPayloadSignature));
+    message.metadata.erase(std::string(metadata_key::kPeerSubject));
+  }
   if (is_command(message.type)) {
     on_command_message(now, message);
   } else {

@@ -61,6 +61,7 @@ class Session {
   // --- events --------------------------------------------------------------------------------------------------
   void on_message(TimeMs now, SessionMessage message);
   void on_subscription(TimeMs now, const FullName& name, bool accepted);
+  void on_network(TimeMs now, bool there) { sender_.on_network(now, there); }
   void advance(TimeMs now);
   [[nodiscard]] std::optional<TimeMs> next_deadline();
 

@@ -22,6 +22,8 @@ inline constexpr std::size_t kMaxSessionPayloadBytes = 8u << 20;   // of one mes
 inline constexpr std::size_t kMaxPayloadTypeBytes = 256;
 inline constexpr std::size_t kMaxMetadataEntries = 64;
 inline constexpr std::size_t kMaxMetadataBytes = 16u << 10;     // keys and values together
+inline constexpr std::uint64_t kHasteMs = 700;                  // after the network came back: for so long what is unacknowledged is
+inline constexpr std::uint32_t kHastyIntervalMs = 200;          //   repeated this often, if the timeout is not shorter
 inline constexpr std::uint32_t kStalledIntervals = 2;           // silence after which a receiver no longer holds a full window
 
 // --- members ------------------------------------------------------------------------------------------------

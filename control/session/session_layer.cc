@@ -330,6 +330,14 @@ TimeMs SessionLayer::steady(TimeMs now) {
   return now + taken_back_;
 }
 
+void SessionLayer::on_network(TimeMs now, bool there) {
+  now = steady(now);
+  for (const SessionHandle handle : sessions()) {
+    sessions_.at(handle).session->on_network(now, there);
+    touched(handle);
+  }
+}
+
 void SessionLayer::advance(TimeMs now) {
   now = steady(now);
   std::vector<SessionHandle> due;

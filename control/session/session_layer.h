@@ -77,6 +77,8 @@ class SessionLayer {
   // --- events ----------------------------------------------------------------------------------------------------
   void on_message(TimeMs now, SessionMessage message);
   void on_subscription(TimeMs now, SessionHandle session, const FullName& name, bool accepted);
+  // The way to the network was lost, or is back; there is one at the beginning. Optional: without it losses are repaired by timeouts.
+  void on_network(TimeMs now, bool there);
   void advance(TimeMs now);
   // In the clock of the last event. Empty: nothing waits for time.
   [[nodiscard]] std::optional<TimeMs> next_deadline() const;
