@@ -1,3 +1,7 @@
+#include <array>
+#include <functional>
+#include <string>
+
 #include "bounds.h"
 #include "wire/wire_fields.h"
 #include "wire/wire_reader.h"
@@ -41,7 +45,15 @@ Name read_encoded(pbf_reader reader) {
   return name;
 }
 
-std::shared_ptr<const FullName::Text> read_text(pbf_reader reader) {
+// The same few names come again and again: their text is read once and shared. Found by the bytes, all of which are compared.
+constexpr std::size_t kTextsKept = 64;
+constexpr std::size_t kLongestKept = 256;
+struct KeptText {
+  std::string bytes;
+  std::shared_ptr<const FullName::Text> parts;
+};
+
+std::shared_ptr<const FullName::Text> parse_text(pbf_reader reader) {
   auto parts = std::make_shared<FullName::Text>();
   while (reader.next()) {
     const auto index = reader.tag() - f::kComponent;
@@ -50,6 +62,19 @@ std::shared_ptr<const FullName::Text> read_text(pbf_reader reader) {
     } else {
       reader.skip();
     }
+  }
+  return parts;
+}
+
+std::shared_ptr<const FullName::Text> read_text(std::string_view bytes) {
+  thread_local std::array<KeptText, kTextsKept> kept;
+  KeptText& place = kept[std::hash<std::string_view>{}(bytes) % kTextsKept];
+  if (place.parts && place.bytes == bytes) {
+    return place.parts;
+  }
+  auto parts = parse_text(pbf_reader(bytes.data(), bytes.size()));
+  if (bytes.size() <= kLongestKept) {
+    place = {std::string(bytes), parts};
   }
   return parts;
 }
@@ -70,7 +95,7 @@ FullName name(pbf_reader& field) {
         break;
       case f::kText:
         once(text_seen);
-        parts = read_text(inside(reader));
+        parts = read_text(view(reader, std::numeric_limits<std::size_t>::max()));
         break;
       default: reader.skip();
     }
@@ -86,7 +111,7 @@ std::shared_ptr<const FullName::Text> name_text_only(pbf_reader& field) {
   std::shared_ptr<const FullName::Text> parts;
   while (reader.next()) {
     if (reader.tag() == f::kText) {
-      parts = read_text(inside(reader));
+      parts = read_text(view(reader, std::numeric_limits<std::size_t>::max()));
     } else {
       reader.skip();
     }

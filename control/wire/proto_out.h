@@ -13,12 +13,6 @@ class ProtoOut {
  public:
   explicit ProtoOut(std::string& to) : to_(to) {}
 
-  void varint(std::uint64_t value) {
-    for (; value > 0x7F; value >>= 7) {
-      to_.push_back(static_cast<char>(value | 0x80));
-    }
-    to_.push_back(static_cast<char>(value));
-  }
   // Left out when zero.
   void number(std::uint32_t field, std::uint64_t value) {
     if (value != 0) {
@@ -26,8 +20,9 @@ class ProtoOut {
     }
   }
   void present_number(std::uint32_t field, std::uint64_t value) {
-    varint(std::uint64_t{field} << 3);
-    varint(value);
+    char bytes[20];
+    char* end = put(put(bytes, std::uint64_t{field} << 3), value);
+    to_.append(bytes, end);
   }
   // Left out when empty.
   void text(std::uint32_t field, std::string_view value) {
@@ -43,8 +38,9 @@ class ProtoOut {
   }
   // Key and size; the caller appends so many bytes.
   void begin(std::uint32_t field, std::size_t size) {
-    varint(std::uint64_t{field} << 3 | 2);
-    varint(size);
+    char bytes[20];
+    char* end = put(put(bytes, std::uint64_t{field} << 3 | 2), size);
+    to_.append(bytes, end);
   }
 
   [[nodiscard]] static std::string_view view(std::span<const std::byte> bytes) {
@@ -61,6 +57,13 @@ class ProtoOut {
   [[nodiscard]] static std::size_t text_bytes(std::size_t size) { return size == 0 ? 0 : 1 + varint_bytes(size) + size; }
 
  private:
+  static char* put(char* at, std::uint64_t value) {
+    for (; value > 0x7F; value >>= 7) {
+      *at++ = static_cast<char>(value | 0x80);
+    }
+    *at++ = static_cast<char>(value);
+    return at;
+  }
   std::string& to_;
 };
 

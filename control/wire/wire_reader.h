@@ -5,6 +5,7 @@
 
 #include <concepts>
 #include <cstdint>
+#include <cstring>
 #include <limits>
 #include <protozero/pbf_reader.hpp>
 #include <string_view>
@@ -33,9 +34,23 @@ inline std::string_view view(pbf_reader& field, std::size_t limit) {
   return {data.data(), data.size()};
 }
 
+// Nearly all text is, and this is eight times as quick.
+inline bool is_ascii(std::string_view text) {
+  std::uint64_t seen = 0;
+  std::size_t i = 0;
+  for (std::uint64_t eight = 0; text.size() - i >= sizeof eight; i += sizeof eight) {
+    std::memcpy(&eight, text.data() + i, sizeof eight);
+    seen |= eight;
+  }
+  for (; i < text.size(); ++i) {
+    seen |= static_cast<std::uint8_t>(text[i]);
+  }
+  return (seen & 0x8080'8080'8080'8080u) == 0;
+}
+
 inline std::string_view text(pbf_reader& field, std::size_t limit) {
   const auto data = view(field, limit);
-  if (!is_utf8(data)) {
+  if (!is_ascii(data) && !is_utf8(data)) {
     refuse(WireFault::kNotUtf8);
   }
   return data;
