@@ -29,6 +29,8 @@ class GroupIdentity {
   virtual ~GroupIdentity() = default;
   // Our token, not expired, with the public part of `signature_key` in it. May be the same for a while.
   virtual std::string token() = 0;
+  // One made now, for a leaf, which keeps it for long.
+  virtual std::string fresh_token() { return token(); }
   // One for all sessions; P-256 makes suite 2, Ed25519 suite 1.
   [[nodiscard]] virtual const mls::SignatureKey& signature_key() const = 0;
   // Issuer, signature and, if asked for, time. The error goes to people: which check failed, and what to do.

@@ -76,12 +76,12 @@ mls::Status MlsGroup::run(Operation& operation) {
 }
 
 mls::LeafOptions MlsGroup::own_leaf() {
-  return {mls::basic_credential(mls::as_view(identity_.token())), mls::simple_capabilities({suite_->id}), {}};
+  return {mls::basic_credential(mls::as_view(identity_.fresh_token())), mls::simple_capabilities({suite_->id}), {}};
 }
 
 // A fresh token, and the key that is in it.
 mls::LeafChange MlsGroup::fresh_leaf() {
-  mls::LeafChange change{.credential = mls::basic_credential(mls::as_view(identity_.token()))};
+  mls::LeafChange change{.credential = mls::basic_credential(mls::as_view(identity_.fresh_token()))};
   const mls::SignatureKey& key = identity_.signature_key();
   if (group_ && !std::ranges::equal(group_->member(group_->own_leaf())->signature_key(), key.public_key())) {
     change.signer = &key;
