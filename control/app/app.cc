@@ -62,13 +62,51 @@ App::~App() {
   *alive_ = false;
   loop_.cancel(timer_);
   loop_.cancel(key_timer_);
+  answer_everything_open();
+  attached_.clear();  // ports before the connections that they use
+}
+
+// Nobody waits for an answer for ever. Sessions refuse calls before the first callback runs.
+void App::answer_everything_open() {
+  handlers_ = {};
+  std::vector<std::shared_ptr<AppSession>> sessions;
   for (auto& [handle, session] : sessions_) {
-    session->app_ = nullptr;
+    sessions.push_back(session);
   }
   for (auto& [peer, session] : anycast_peers_) {
+    sessions.push_back(session);
+  }
+  for (const auto& session : sessions) {
+    session->destination_ = session->destination();
     session->app_ = nullptr;
   }
-  attached_.clear();  // ports before the connections that they use
+  const auto gone = [](const char* doing) { return std::unexpected(AppError(SessionError{SessionFault::kClosed, doing})); };
+  for (auto& notice : std::exchange(notices_, {})) {
+    if (auto* answer = std::get_if<Answer>(&notice)) {
+      answer->call();
+    }
+  }
+  for (auto& [operation, done] : std::exchange(pending_, {})) {
+    done(gone("the application ended meanwhile"));
+  }
+  for (auto& [operation, creating] : std::exchange(creating_, {})) {
+    if (creating.second) {
+      creating.second(gone("creating a session"));
+    }
+  }
+  for (Wanted& wanted : std::exchange(wanted_, {})) {
+    if (wanted.done) {
+      wanted.done(gone("subscribing"));
+    }
+  }
+  for (const auto& attached : attached_) {
+    if (const Connected done = std::exchange(attached->done, {})) {
+      done(gone("connecting"));
+    }
+  }
+  for (const auto& session : sessions) {
+    session->tell(SessionClosed{SessionHandle::kNone, CloseReason::kByUs});
+  }
 }
 
 // --- sessions ----------------------------------------------------------------------------------------------------
@@ -95,11 +133,9 @@ App::Call App::create_session(const SessionOptions& options, Created created) {
     if (handle) {
       auto session = adopt(*handle, kind);
       session->reliable_ = config.reliability.has_value();
-      notify([session, created = std::move(created)]() mutable {
-        if (created) {
-          created(session);
-        }
-      });
+      if (created) {
+        answer([session, created = std::move(created)]() mutable { created(session); });
+      }
     }
   }
   carry_out();

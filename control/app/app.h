@@ -14,8 +14,10 @@
 // For programs that would rather wait: blocking.h.
 //
 // Connections. The first that is up carries what is sent, unless set_route names another for a service, or the receiver was heard
-// on another: answers go where the question came from. The name is subscribed on all. While nothing is up, sessions live on: they
-// repeat what was not acknowledged, as their settings say.
+// on another: answers go where the question came from. Whoever is to be invited is looked for on all of them; a channel's messages
+// go over one, so its members must be reachable there (nodes that are linked to each other, as a rule). The name is subscribed on
+// all. While nothing is up, sessions live on: they repeat what was not acknowledged, as their settings say; when the node is back,
+// what may have been lost meanwhile is repeated at once.
 
 #include <cstdint>
 #include <deque>
@@ -85,7 +87,9 @@ class App {
   };
 
   static std::expected<std::unique_ptr<App>, AppError> create(Loop& loop, AppOptions options, Handlers handlers = {});
-  ~App();  // at once: members notice after a while. Close sessions first to say good-bye.
+  // At once: members notice after a while. Close sessions first to say good-bye. What was begun and is not done ends here with
+  // kClosed, sessions with SessionClosed: their callbacks run inside of this call.
+  ~App();
   App(const App&) = delete;
   App& operator=(const App&) = delete;
 
@@ -144,7 +148,11 @@ class App {
     bool answered = false;
     std::uint32_t refusals = 0;
   };
+  // What the application is told at the end of the turn. An answer is told in any case, also when the App goes first.
   using Notice = std::move_only_function<void()>;
+  struct Answer {
+    Notice call;
+  };
   class Random;
 
   App(Loop& loop, AppOptions options, Handlers handlers);
@@ -159,8 +167,10 @@ class App {
   void on_subscribed(ConnectionId connection, const Name& name, const std::expected<void, std::string>& result);
   void answer_wanted(Wanted& wanted, bool accepted, const std::string& why);
   void on_connection_state(ConnectionId id, ConnectionState state, const std::string& why);
+  void tell_network(ConnectionState state);
   void on_port_writable(ConnectionId id);
   Attached* way_to(const SessionMessage& message);
+  [[nodiscard]] bool has_route(const Name& to) const;
   void remember_way(const Name& source, ConnectionId id);
   void count_sent(std::size_t body_bytes);
   void transmit(Attached& attached, const SessionMessage& message, FrameHeader header, std::string body);
@@ -171,6 +181,9 @@ class App {
   void carry_out();
   void carry_out_one(Action& action);
   void notify(Notice notice);
+  void answer(Notice notice);
+  void schedule_notices();
+  void answer_everything_open();
   void run_notices();
   void arm_timer();
   void deliver(DeliverMessage delivery);
@@ -208,6 +221,7 @@ class App {
   std::unordered_map<Name, ConnectionId, NameHash> routes_;   // by service
   std::unordered_map<Name, ConnectionId, NameHash> ways_;     // by who was heard
   bool busy_ = false;
+  bool network_ = true;  // as the layer was told
 
   OperationId last_operation_ = 0;
   std::unordered_map<OperationId, Done> pending_;
@@ -226,7 +240,8 @@ class App {
   std::deque<AnycastPeer> anycast_order_;  // the oldest first
   std::deque<std::shared_ptr<AppSession>> unclaimed_;
 
-  std::deque<Notice> notices_;
+  std::deque<std::variant<DeliverMessage, Notice, Answer>> notices_;
+  Actions spare_;  // its room is used again
   bool notices_scheduled_ = false;
   TimerId timer_ = TimerId::kNone;
   TimeMs timer_at_ms_ = 0;

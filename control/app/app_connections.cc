@@ -136,7 +136,7 @@ void App::on_subscribed(ConnectionId id, const Name& name, const std::expected<v
   }
   if (name == name_.hashed() && attached->done) {
     const Connected done = std::exchange(attached->done, {});
-    notify([done, id, result] {
+    answer([done, id, result] {
       if (result) {
         done(id);
       } else {
@@ -167,7 +167,7 @@ void App::answer_wanted(Wanted& wanted, bool accepted, const std::string& why) {
     return;
   }
   if (Done done = std::exchange(wanted.done, {})) {
-    notify([done = std::move(done), accepted, why]() mutable {
+    answer([done = std::move(done), accepted, why]() mutable {
       if (accepted) {
         done(Outcome{});
       } else {
@@ -236,10 +236,23 @@ void App::on_connection_state(ConnectionId id, ConnectionState state, const std:
       attached->waiting_bytes = 0;
       on_port_writable(id);
     }
+    if (attached != nullptr) {
+      tell_network(state);
+    }
     if (handlers_.on_connection) {
       handlers_.on_connection(id, state, why);
     }
   });
+}
+
+// Any connection that comes back may be the one that messages were lost on; only without all of them there is no network.
+void App::tell_network(ConnectionState state) {
+  const bool there = any_up();
+  if (state == ConnectionState::kUp || there != network_) {
+    network_ = there;
+    layer_.on_network(now_ms(), there);
+    carry_out();
+  }
 }
 
 void App::on_port_writable(ConnectionId id) {
@@ -287,6 +300,8 @@ App::Attached* App::way_to(const SessionMessage& message) {
   const auto up = std::ranges::find_if(attached_, [](const auto& one) { return one->connection->state() == ConnectionState::kUp; });
   return up == attached_.end() ? nullptr : up->get();
 }
+
+bool App::has_route(const Name& to) const { return routes_.contains(service_of(to)); }
 
 void App::remember_way(const Name& source, ConnectionId id) {
   if (attached_.size() < 2 || source.id.is_null()) {

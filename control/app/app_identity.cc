@@ -11,6 +11,8 @@ std::string AppIdentity::token() {
   return token ? std::string(*token) : std::string();  // nobody believes an empty one: the group refuses
 }
 
+std::string AppIdentity::fresh_token() { return identity_.provider->make_token(unix_now_s()).value_or(std::string()); }
+
 std::expected<TokenClaims, std::string> AppIdentity::verify(std::string_view token, TokenExpiry expiry) {
   const auto age = expiry == TokenExpiry::kIgnore ? TokenAge::kAny : TokenAge::kValid;
   const auto who = identity_.verifier->verify(token, unix_now_s(), age);

@@ -16,6 +16,7 @@ class AppIdentity final : public GroupIdentity {
   explicit AppIdentity(Identity identity) : identity_(std::move(identity)) {}
 
   std::string token() override;
+  std::string fresh_token() override;
   [[nodiscard]] const mls::SignatureKey& signature_key() const override { return identity_.provider->key().mls_key(); }
   std::expected<TokenClaims, std::string> verify(std::string_view token, TokenExpiry expiry) override;
   [[nodiscard]] std::uint64_t now_s() const override { return unix_now_s(); }

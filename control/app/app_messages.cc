@@ -51,19 +51,30 @@ void App::send(SessionMessage message) {
     }
     signatures = std::move(*made);
   }
-  transmit(*attached, message, frame_header_of(message), encode_frame_body(message, content, signatures));
+  const FrameHeader header = frame_header_of(message);
+  std::string body = encode_frame_body(message, content, signatures);
+  if (message.type == MessageType::kDiscoveryRequest && attached_.size() > 1 && !has_route(message.destination.hashed())) {
+    // Wherever the name can be found: the first answer counts, and nobody keeps anything for an answer that came late.
+    for (const auto& one : attached_) {
+      if (one.get() != attached && one->connection->state() == ConnectionState::kUp) {
+        transmit(*one, message, header, body);
+      }
+    }
+  }
+  transmit(*attached, message, header, std::move(body));
 }
 
 // Everything that goes out goes at once, in order; what the application is told waits for the end of the turn.
 void App::carry_out() {
-  Actions actions;
+  Actions actions = std::exchange(spare_, {});
   while (!layer_.actions().empty()) {
-    actions.clear();
     std::swap(actions, layer_.actions());
     for (Action& action : actions) {
       carry_out_one(action);
     }
+    actions.clear();
   }
+  spare_ = std::move(actions);
   arm_timer();
 }
 
@@ -82,7 +93,8 @@ void App::carry_out_one(Action& action) {
   } else if (auto* end = std::get_if<UnsubscribeName>(&action)) {
     unwant(end->name.hashed());
   } else if (auto* delivery = std::get_if<DeliverMessage>(&action)) {
-    notify([this, delivery = std::move(*delivery)]() mutable { deliver(std::move(delivery)); });
+    notices_.emplace_back(std::move(*delivery));
+    schedule_notices();
   } else if (auto* resolve = std::get_if<Resolve>(&action)) {
     notify([this, resolve = std::move(*resolve)]() mutable { resolved(resolve); });
   } else if (auto* store = std::get_if<StoreSession>(&action)) {
@@ -171,7 +183,15 @@ void App::opened(SessionHandle handle) {
 }
 
 void App::notify(Notice notice) {
-  notices_.push_back(std::move(notice));
+  notices_.emplace_back(std::move(notice));
+  schedule_notices();
+}
+void App::answer(Notice notice) {
+  notices_.emplace_back(Answer{std::move(notice)});
+  schedule_notices();
+}
+
+void App::schedule_notices() {
   if (notices_scheduled_) {
     return;
   }
@@ -187,9 +207,15 @@ void App::notify(Notice notice) {
 void App::run_notices() {
   // What these cause waits for the next turn, so that the connection gets its share.
   for (std::size_t left = notices_.size(); left > 0; --left) {
-    Notice notice = std::move(notices_.front());
+    auto notice = std::move(notices_.front());
     notices_.pop_front();
-    notice();
+    if (auto* delivery = std::get_if<DeliverMessage>(&notice)) {
+      deliver(std::move(*delivery));
+    } else if (auto* call = std::get_if<Notice>(&notice)) {
+      (*call)();
+    } else {
+      std::get<Answer>(notice).call();
+    }
   }
 }
 

@@ -138,7 +138,7 @@ AppSession::Call AppSession::close(Done done) {
     App* const app = app_;
     const auto self = shared_from_this();
     app->anycast_peers_.erase({destination_.hashed(), id_});
-    app->notify([self, done = std::move(done)]() mutable {
+    app->answer([self, done = std::move(done)]() mutable {
       self->tell(SessionClosed{SessionHandle::kNone, CloseReason::kByUs});
       if (done) {
         done(Outcome{});

@@ -249,6 +249,64 @@ TEST(Names, AnotherServiceOfTheSameApplication) {
   EXPECT_EQ(text(get(heard->get_message())), "hello");
 }
 
+// Two nodes that know nothing of each other: whoever is invited is looked for on both.
+TEST(Names, AreLookedForOnEveryNode) {
+  FakeNode here, there;
+  const auto alice = connected("alice", here.tcp());
+  (void)get(alice->connect({.address = there.tcp()}));
+  const auto bob = connected("bob", there.tcp());
+  const auto carol = connected("carol", here.tcp());
+  for (const char* peer : {"bob", "carol"}) {
+    auto session = get(alice->create_session(unicast(peer, true)));
+    const auto heard = get((peer == std::string("bob") ? bob : carol)->listen_for_session());
+    (void)get(session->publish("hello"));
+    const AppMessage message = get(heard->get_message());
+    EXPECT_EQ(text(message), "hello");
+    (void)get(heard->publish_to(message, "and back"));
+    EXPECT_EQ(text(get(session->get_message())), "and back");
+  }
+}
+
+// An application that goes while calls are open answers all of them.
+TEST(TheEnd, AnswersWhatIsOpen) {
+  FakeNode node;
+  const auto loop = Loop::create().value();
+  const auto identity = shared_secret_identity({.base = "org/ns/a", .secret = kSecret}).value();
+  auto app = get(App::create(*loop, {.name = named("a"), .identity = identity}));
+  bool up = false;
+  (void)app->connect({.address = node.tcp()}, [&](const auto& connected) { up = connected.has_value(); });
+  while (!up) {
+    loop->turn();
+  }
+  std::vector<std::string> answers;
+  const auto note = [&](const char* what) {
+    return [&answers, what](const auto& result) {
+      EXPECT_FALSE(result);
+      if (!result) {
+        EXPECT_EQ(result.error().session, SessionFault::kClosed) << what << ": " << result.error().message();
+      }
+      answers.emplace_back(what);
+    };
+  };
+  std::shared_ptr<AppSession> channel;
+  (void)app->create_session(multicast(true), [&](auto created) { channel = created.value(); });
+  while (!channel) {
+    loop->turn();
+  }
+  bool closed = false;
+  channel->on_event([&](const SessionEvent& event) { closed = closed || std::holds_alternative<SessionClosed>(event); });
+  EXPECT_TRUE(channel->publish(shared_bytes("to nobody yet"), {}, note("publish")));
+  EXPECT_TRUE(channel->invite(named("nobody"), note("invite")));
+  EXPECT_TRUE(app->create_session(unicast("nobody", true), note("create")));
+  EXPECT_TRUE(app->connect({.address = "tcp://127.0.0.1:1"}, note("connect")));
+  EXPECT_TRUE(app->subscribe(named("other"), note("subscribe")));
+  app.reset();
+  EXPECT_EQ(answers.size(), 5u) << testing::PrintToString(answers);
+  EXPECT_TRUE(closed);
+  EXPECT_FALSE(channel->open());
+  EXPECT_EQ(fault_of(channel->publish(shared_bytes("late"))), SessionFault::kClosed);
+}
+
 TEST(Refused, WhatCannotWork) {
   FakeNode node;
   const Identity identity = shared_secret_identity({.base = "x", .secret = kSecret}).value();
