@@ -109,7 +109,7 @@ Growth grow_channel(const std::string& address, std::uint32_t members) {
   const auto app = make_app(*loop, "moderator", address, {}, ready);
   until([&] { return ready == 1 && sum(&MemberCounts::ready) == members; }, "connecting");
   std::shared_ptr<AppSession> channel;
-  (void)app->create_session(MulticastOptions{.channel = named("channel"), .timeout = 1000ms}, [&](auto made) { channel = made.value(); });
+  (void)app->create_session(MulticastOptions{.channel = named("channel"), .timeout = 5000ms, .max_retries = 20}, [&](auto made) { channel = made.value(); });
   until([&] { return channel != nullptr; }, "creating it");
   const auto members_cpu = [&] {
     std::uint64_t ns = 0;
