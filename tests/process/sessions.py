@@ -13,7 +13,10 @@ class Application:
     """One of them."""
 
     def __init__(self, node_address, *words, secret=SECRET):
-        environment = dict(os.environ, SLIPWAY_SECRET=secret, SLIPWAY_NODE=node_address)
+        environment = dict(os.environ, SLIPWAY_NODE=node_address)
+        environment.pop("SLIPWAY_SECRET", None)
+        if secret:
+            environment["SLIPWAY_SECRET"] = secret
         self.process = subprocess.Popen([CTL, "--json", "--timeout", str(PATIENCE), "session", *map(str, words)], env=environment,
                                         stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
         self.lines = []
@@ -44,7 +47,23 @@ class Application:
         self.process.wait()
 
 
-def listener(node_address, name, *words):
-    application = Application(node_address, "listen", name, *words)
+def jwt_keys(folder, *names):
+    """Pairs of P-256 keys: {name: (private, public)}."""
+    keys = {}
+    for name in names:
+        private, public = folder / f"{name}.key", folder / f"{name}.pub"
+        subprocess.run(["openssl", "genpkey", "-algorithm", "EC", "-pkeyopt", "ec_paramgen_curve:P-256", "-out", private], check=True, capture_output=True)
+        subprocess.run(["openssl", "pkey", "-in", private, "-pubout", "-out", public], check=True, capture_output=True)
+        keys[name] = (private, public)
+    return keys
+
+
+def by_jwt(keys, own, *more):
+    """The words of an application that signs with its own key and trusts all of them."""
+    return ["--jwt-key", keys[own][0], *(word for _, public in keys.values() for word in ("--jwt-trust", public)), *more]
+
+
+def listener(node_address, name, *words, secret=SECRET):
+    application = Application(node_address, "listen", name, *words, secret=secret)
     application.name = application.read("ready")["ready"]
     return application

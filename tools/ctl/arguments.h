@@ -33,7 +33,7 @@ struct Arguments {
   std::string shell;            // completion
   std::string config;           // preflight
 
-  // doctor
+  // doctor; how to connect: session too
   std::string endpoint;
   std::string ca_file;
   std::string certificate_file;
@@ -59,6 +59,14 @@ struct Arguments {
 
   // session
   std::string secret_file;
+  std::string jwt_key;
+  std::vector<std::string> jwt_trust;
+  std::string jwt_algorithm = "ES256";
+  std::string jwt_subject;
+  std::string jwt_issuer;
+  std::vector<std::string> jwt_audiences;
+  std::uint32_t jwt_seconds = 3'600;
+  std::vector<std::string> also;  // further nodes
   std::string answer;            // listen: prefix of answers; empty: none
   std::string until;             // listen: a message that ends it
   bool once = false;             // listen: ends with the first session

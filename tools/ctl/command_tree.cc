@@ -39,6 +39,7 @@ class Tree {
   }
   CLI::App* verb(const char* name, const char* what, const char* example, int (*call)(const Arguments&)) { return verb(app_.get(), name, what, example, call); }
 
+  void connecting(CLI::App* one);
   void add_questions();
   void add_changes();
   void add_channels();
@@ -174,11 +175,31 @@ void Tree::add_messages() {
   bench->add_flag("--csv", a.csv, "A header and a line of comma-separated values");
 }
 
+// TLS and credentials, where the address has them.
+void Tree::connecting(CLI::App* one) {
+  one->add_option("--ca", a.ca_file, "Trust this CA too")->type_name("FILE");
+  one->add_option("--cert", a.certificate_file, "Our certificate, for nodes that want one")->type_name("FILE");
+  one->add_option("--key", a.key_file, "Its key")->type_name("FILE");
+  one->add_option("--server-name", a.server_name, "The name that the node's certificate must have; default: the endpoint's host");
+  one->add_flag("--insecure", a.insecure, "Take any certificate");
+  one->add_option("--basic", a.basic_file, "Credentials: a file that holds USER:PASSWORD")->type_name("FILE");
+  one->add_option("--token", a.token_file, "Credentials: a file that holds a JSON Web Token")->type_name("FILE");
+}
+
 void Tree::add_sessions() {
   auto* session = verb("session", "Applications with sessions: acknowledged, encrypted by MLS unless told otherwise", "slipwayctl session listen org/ns/echo --answer 'echo: '", nullptr);
   session->require_subcommand(1);
   const auto common = [this](CLI::App* one) {
     one->add_option("--secret-file", a.secret_file, "File with the secret that the applications share, at least 32 bytes; default: SLIPWAY_SECRET")->type_name("FILE");
+    one->add_option("--jwt-key", a.jwt_key, "Instead: a private key in PEM that signs the application's tokens")->type_name("FILE");
+    one->add_option("--jwt-trust", a.jwt_trust, "A public key in PEM whose tokens are believed; several times for several")->type_name("FILE")->allow_extra_args(false);
+    one->add_option("--jwt-algorithm", a.jwt_algorithm, "Of these keys")->default_val("ES256");
+    one->add_option("--jwt-subject", a.jwt_subject, "Whom the tokens name; default: the own name. No two applications may have the same");
+    one->add_option("--jwt-issuer", a.jwt_issuer, "Who issues them, and must have issued others'");
+    one->add_option("--jwt-audience", a.jwt_audiences, "Whom they are for; several times for several")->allow_extra_args(false);
+    one->add_option("--jwt-seconds", a.jwt_seconds, "How long a token lives; sessions outlive it")->default_val("3600")->check(CLI::Range(2, 31'536'000));
+    one->add_option("--also", a.also, "Another node to connect to; several times for several")->type_name("ADDRESS")->allow_extra_args(false);
+    connecting(one);
     one->add_flag("--quiet", a.quiet, "Count messages instead of printing them");
     one->add_flag("--raw", a.raw, "Print payloads only, a line each");
   };
@@ -222,13 +243,7 @@ void Tree::add_own() {
   doctor->add_option("endpoint", a.endpoint, "http://, https://, grpc://, ws:// or wss://HOST:PORT, unix://PATH; tcp:// or udp://HOST:PORT for a native listener")
       ->required()
       ->type_name("ENDPOINT");
-  doctor->add_option("--ca", a.ca_file, "Trust this CA too")->type_name("FILE");
-  doctor->add_option("--cert", a.certificate_file, "Our certificate, for nodes that want one")->type_name("FILE");
-  doctor->add_option("--key", a.key_file, "Its key")->type_name("FILE");
-  doctor->add_option("--server-name", a.server_name, "The name that the node's certificate must have; default: the endpoint's host");
-  doctor->add_flag("--insecure", a.insecure, "Take any certificate");
-  doctor->add_option("--basic", a.basic_file, "Credentials: a file that holds USER:PASSWORD")->type_name("FILE");
-  doctor->add_option("--token", a.token_file, "Credentials: a file that holds a JSON Web Token")->type_name("FILE");
+  connecting(doctor);
   doctor->add_option("--name", a.name, "Service as whose instance we subscribe; default slipway/doctor/probe")->type_name("NAME");
   doctor->add_flag("--no-mac", a.no_mac, "Accept a link without header MACs");
   doctor->add_flag("--native", a.native, "unix:// leads to a native listener");

@@ -29,7 +29,8 @@ std::string_view result_text(DoctorStep::Result result) {
   return "";
 }
 
-// The header that a file of credentials means. They are in files because command lines can be seen by others.
+}  // namespace
+
 std::expected<std::string, std::string> authorization_of(const Arguments& a) {
   if (!a.token_file.empty()) {
     return static_token_authorization(a.token_file);
@@ -46,8 +47,6 @@ std::expected<std::string, std::string> authorization_of(const Arguments& a) {
   }
   return basic_authorization(std::string_view(line).substr(0, colon), std::string_view(line).substr(colon + 1));
 }
-
-}  // namespace
 
 const DoctorStep* DoctorReport::failed() const {
   const auto at = std::ranges::find(steps, DoctorStep::Result::kBad, &DoctorStep::result);

@@ -3,6 +3,7 @@
 // doctor_edge.cc and doctor_native.cc take the steps, each on a loop of its own.
 
 #include <cstdint>
+#include <expected>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -11,6 +12,10 @@
 #include "loop/loop.h"
 
 namespace slipway::ctl {
+
+struct Arguments;
+// The header that a file of credentials means. They are in files because command lines can be seen by others.
+std::expected<std::string, std::string> authorization_of(const Arguments& a);
 
 struct DoctorOptions {
   std::string endpoint;

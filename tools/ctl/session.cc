@@ -5,18 +5,14 @@
 #include <algorithm>
 #include <chrono>
 #include <cstdio>
-#include <cstdlib>
-#include <fstream>
 #include <iostream>
-#include <iterator>
 #include <memory>
 #include <nlohmann/json.hpp>
 #include <utility>
 
 #include "api_client.h"
-#include "app/blocking.h"
 #include "frame/utf8.h"
-#include "identity/shared_secret.h"
+#include "session_application.h"
 #include "table.h"
 #include "verbs.h"
 
@@ -29,78 +25,16 @@ using std::chrono::steady_clock;
 
 constexpr milliseconds kLook{200};  // between two looks at signals
 
-int failed(const Arguments& a, const AppError& error) {
-  const ExitCode code = error.fault == AppFault::kTimeout                                                             ? ExitCode::kTimeout
-                        : error.fault == AppFault::kAddress || error.fault == AppFault::kBadName                      ? ExitCode::kUsage
-                        : error.fault == AppFault::kRefused || error.fault == AppFault::kIdentity                     ? ExitCode::kRefused
-                        : error.session == SessionFault::kNotFound || error.session == SessionFault::kNoAnswer        ? ExitCode::kNoReceiver
-                                                                                                                      : ExitCode::kFailed;
-  return fail(a.context, {code, error.message(), ""});
-}
-
 void say(const Arguments& a, const Json& json, const std::string& text) {
-  if (a.context.json) {
-    std::printf("%s\n", json.dump(-1, ' ', false, Json::error_handler_t::replace).c_str());
-  } else if (!text.empty()) {
-    std::printf("%s\n", text.c_str());
-  }
-  std::fflush(stdout);
-}
-
-// The secret never stands on a command line, where others could read it.
-std::expected<std::string, Failure> secret_of(const Arguments& a) {
-  if (!a.secret_file.empty()) {
-    std::ifstream file(a.secret_file, std::ios::binary);
-    std::string secret{std::istreambuf_iterator<char>(file), {}};
-    while (!secret.empty() && (secret.back() == '\n' || secret.back() == '\r')) {
-      secret.pop_back();
-    }
-    if (!file || secret.empty()) {
-      return std::unexpected(Failure{ExitCode::kNotFound, "cannot read a secret from " + a.secret_file, "one line of at least 32 bytes"});
-    }
-    return secret;
-  }
-  if (const char* secret = std::getenv("SLIPWAY_SECRET")) {
-    return std::string(secret);
-  }
-  return std::unexpected(Failure{ExitCode::kUsage, "sessions need the secret that their applications share", "--secret-file FILE or SLIPWAY_SECRET"});
-}
-
-struct Ready {
-  std::unique_ptr<BlockingApp> app;
-  int code = 0;
-};
-// An application of this name, connected.
-Ready start(const Arguments& a, const std::string& name) {
-  const auto parsed = parse_name(name);
-  if (!parsed) {
-    return {nullptr, fail(a.context, {ExitCode::kUsage, parsed.error(), ""})};
-  }
-  const auto secret = secret_of(a);
-  if (!secret) {
-    return {nullptr, fail(a.context, secret.error())};
-  }
-  auto identity = shared_secret_identity({.base = TextName{parsed->component, kNullId}.text(), .secret = *secret});
-  if (!identity) {
-    return {nullptr, failed(a, AppError(identity.error()))};
-  }
-  auto app = BlockingApp::create({.name = *parsed, .identity = std::move(*identity)});
-  if (!app) {
-    return {nullptr, failed(a, app.error())};
-  }
-  const milliseconds patience(a.context.timeout_ms);
-  if (auto connected = (*app)->connect({.address = a.context.node, .client_name = name}, patience); !connected) {
-    const bool unreachable = connected.error().fault == AppFault::kTimeout;
-    return {nullptr, unreachable ? fail(a.context, {ExitCode::kNotReachable, connected.error().message(), "--node ADDRESS or SLIPWAY_NODE names a listener of the node"})
-                                 : failed(a, connected.error())};
-  }
-  say(a, {{"ready", (*app)->name().shown()}, {"node", a.context.node}}, "ready as " + safe_text((*app)->name().shown()));
-  return {std::move(*app), 0};
+  say(a, json.dump(-1, ' ', false, Json::error_handler_t::replace), text);
 }
 
 Json json_of(const AppMessage& message) {
   Json out{{"source", message.source.shown()}, {"destination", message.destination.shown()}, {"session", message.session_id},
            {"message", message.message_id}, {"payload_type", message.payload_type}, {"bytes", size_of(message.payload)}};
+  if (message.epoch != kNoEpoch) {
+    out["epoch"] = message.epoch;
+  }
   if (!message.metadata.empty()) {
     out["metadata"] = message.metadata;
   }
@@ -171,7 +105,7 @@ void take_message(const Arguments& a, BlockingSession& session, const AppMessage
 }  // namespace
 
 int verb_session_listen(const Arguments& a) {
-  Ready ready = start(a, a.name);
+  Ready ready = start_application(a, a.name);
   if (!ready.app) {
     return ready.code;
   }
@@ -335,7 +269,7 @@ int verb_session_send(const Arguments& a) {
   if (!peer) {
     return fail(a.context, {ExitCode::kUsage, peer.error(), ""});
   }
-  Ready ready = start(a, own_name(a));
+  Ready ready = start_application(a, own_name(a));
   if (!ready.app) {
     return ready.code;
   }
@@ -361,7 +295,7 @@ int verb_session_invite(const Arguments& a) {
   if (!channel) {
     return fail(a.context, {ExitCode::kUsage, channel.error(), ""});
   }
-  Ready ready = start(a, own_name(a));
+  Ready ready = start_application(a, own_name(a));
   if (!ready.app) {
     return ready.code;
   }
