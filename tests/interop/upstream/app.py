@@ -12,7 +12,7 @@
   app.py resident NAME FILE              in a node of upstream's own, which runs by this file: answers one session
 
 ENDPOINT may be a whole client configuration as JSON. Options: --mls, --messages N, --bytes N, --best-effort, --pause SECONDS
-(between messages), --route (set a route to the peer, as applications of 2.x must), --wait (tell the own id, begin after a line of input). Prints one line of JSON at its end.
+(between messages), --jwt-key FILE --jwt-trust FILE (tokens by ES256 instead of a secret, the subject is NAME), --route (set a route to the peer, as applications of 2.x must), --wait (tell the own id, begin after a line of input). Prints one line of JSON at its end.
 """
 import argparse
 import asyncio
@@ -44,9 +44,25 @@ def client_config(text):
     return slim_bindings.new_config_from_json(text) if text.startswith("{") else slim_bindings.new_insecure_client_config(text)
 
 
+def key_of(file):
+    return slim_bindings.JwtKeyConfig(algorithm=slim_bindings.JwtAlgorithm.ES256, format=slim_bindings.JwtKeyFormat.PEM,
+                                      key=slim_bindings.JwtKeyData.FILE(path=file))
+
+
+def application(options, service):
+    if not options.jwt_key:
+        return service.create_app_with_secret(name_of(options.name), SECRET)
+    own = slim_bindings.ClientJwtAuth(key=slim_bindings.JwtKeyType.ENCODING(key=key_of(options.jwt_key)), audience=None, issuer=None,
+                                      subject=options.name, duration=datetime.timedelta(hours=1))
+    others = slim_bindings.JwtAuth(key=slim_bindings.JwtKeyType.DECODING(key=key_of(options.jwt_trust)), audience=None, issuer=None,
+                                   subject=None, duration=datetime.timedelta(hours=1))
+    return service.create_app(name_of(options.name), slim_bindings.IdentityProviderConfig.JWT(config=own),
+                              slim_bindings.IdentityVerifierConfig.JWT(config=others))
+
+
 async def join(options, service, config):
     link = await service.connect_async(client_config(config))
-    app = service.create_app_with_secret(name_of(options.name), SECRET)
+    app = application(options, service)
     await app.subscribe_async(app.name(), link)
     if options.route:
         for other in options.others:
@@ -217,6 +233,8 @@ def main():
     parser.add_argument("--bytes", type=int, default=0)
     parser.add_argument("--linger", type=float, default=0.5)
     parser.add_argument("--pause", type=float, default=0)
+    parser.add_argument("--jwt-key")
+    parser.add_argument("--jwt-trust")
     parser.add_argument("--wait", action="store_true")
     parser.add_argument("--route", action="store_true")
     options = parser.parse_args()
