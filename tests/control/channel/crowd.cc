@@ -50,6 +50,14 @@ class Puppet {
       answer(update, MessageType::kGroupAck, GroupAck{});
     }
   }
+  // A sign of life, as a member gives it: to its moderator's own.
+  void beat(const SessionMessage& heartbeat) {
+    if (in_ && heartbeat.session_id == session_) {
+      SessionMessage to = heartbeat;
+      to.message_id = ++beats_;
+      answer(to, MessageType::kHeartbeat, heartbeat.payload, heartbeat.metadata);
+    }
+  }
   std::function<void(ClientApplication&, const FullName& control)> on_control;  // of the session that it is let into
 
  private:
@@ -83,8 +91,9 @@ class Puppet {
       default: return;
     }
   }
-  void answer(const SessionMessage& to, MessageType type, Payload payload) {
+  void answer(const SessionMessage& to, MessageType type, Payload payload, Metadata metadata = {}) {
     SessionMessage out;
+    out.metadata = std::move(metadata);
     out.session_type = to.session_type;
     out.type = type;
     out.session_id = to.session_id;
@@ -108,6 +117,7 @@ class Puppet {
   MlsGroup package_;
   ClientApplication application_;
   std::uint32_t session_ = 0;
+  std::uint32_t beats_ = 0x4000'0000;
   bool in_ = false;
 };
 
@@ -138,6 +148,11 @@ int main(int argc, char** argv) {
                                               ClientApplication::Handlers{.on_message =
                                                                               [&](const ClientMessage& message) {
                                                                                 const auto wire = decode_frame(message.frame());
+                                                                                if (wire && wire->message.type == MessageType::kHeartbeat) {
+                                                                                  for (const auto& puppet : puppets) {
+                                                                                    puppet->beat(wire->message);
+                                                                                  }
+                                                                                }
                                                                                 if (wire && wire->message.type == MessageType::kGroupUpdate) {
                                                                                   ++totals.commits;
                                                                                   for (const auto& puppet : puppets) {
