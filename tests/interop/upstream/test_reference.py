@@ -15,7 +15,7 @@ from raw_edge import END_HEADERS, HEADERS, PREFACE, SETTINGS, WINDOW, Raw, frame
 
 pytestmark = pytest.mark.skipif(not os.environ.get("SLIPWAY_INTEROP_REFERENCE"), reason="builds upstream's node: tools/interop reference")
 
-BENCH_SECONDS = 120
+BENCH_SECONDS = 600  # its own timers end it long before
 SERVICE = "/controller.proto.v1.ControllerService/OpenControlChannel"
 
 
@@ -125,7 +125,7 @@ def run_bench(reference, folder, node, count, sub, pub, *words):
 
 @pytest.mark.parametrize("reliable", [True, False], ids=["reliable", "unreliable"])
 def test_upstreams_bench_point_to_point(reference, tmp_path, node, reliable):
-    messages = 20_000
+    messages = 2_000 if reliable else 20_000  # reliable ones wait for each acknowledgement
     heard, _ = run_bench(reference, tmp_path, node, 2, ("sub",), ("pub", *(["--reliable"] if reliable else [])), "--msgs", messages, "--size", 512)
     assert sum(int(number) for number in re.findall(r"\] received (\d+) messages", heard)) == messages, heard
     node.balanced()
@@ -138,7 +138,7 @@ def test_upstreams_bench_measures_round_trips(reference, tmp_path, node):
 
 
 def test_upstreams_bench_of_a_channel(reference, tmp_path, node):
-    heard, told = run_bench(reference, tmp_path, node, 3, ("channel sub",), ("channel pub",), "--msgs", 5_000)
+    heard, told = run_bench(reference, tmp_path, node, 3, ("channel sub",), ("channel pub",), "--msgs", 1_000)
     assert "error" not in heard + told, heard + told
     node.balanced()
 
