@@ -9,6 +9,8 @@ namespace slipway {
 namespace {
 
 constexpr std::uint64_t kNsPerMs = 1'000'000;
+constexpr CallLimits kLimits{.connections = kManagerConnections, .calls = kManagerCalls, .message_bytes = kManagerMessageBytes,
+                             .memory_bytes = kManagerMemoryBytes};
 
 std::uint64_t unix_s() { return static_cast<std::uint64_t>(std::time(nullptr)); }
 
@@ -16,8 +18,11 @@ std::uint64_t unix_s() { return static_cast<std::uint64_t>(std::time(nullptr)); 
 
 ChannelManagerServer::ChannelManagerServer(Loop& loop, ChannelManager& manager)
     : loop_(loop), manager_(manager),
-      server_(loop, *this, kChannelManagerPath, {.connections = kManagerConnections, .calls = kManagerCalls, .message_bytes = kManagerMessageBytes,
-                                                 .memory_bytes = kManagerMemoryBytes}) {}
+      server_(loop, *this, kChannelManagerPath, kLimits) {}
+
+std::shared_ptr<const TransportConfig> ChannelManagerServer::config(const TransportConfig& listener) {
+  return call_config(listener, kChannelManagerPath, kLimits);
+}
 
 ChannelManagerServer::~ChannelManagerServer() { loop_.cancel(timer_); }
 

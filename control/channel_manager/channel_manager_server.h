@@ -15,7 +15,8 @@ class ChannelManagerServer final : private CallServer::Service {
 
   // The first sweep is at once: what expired while the node was down goes now.
   void start();
-  [[nodiscard]] std::shared_ptr<const TransportConfig> config(const TransportConfig& listener) const { return server_.config(listener); }
+  // The service's path and bounds on what a listener's configuration says.
+  [[nodiscard]] static std::shared_ptr<const TransportConfig> config(const TransportConfig& listener);
   bool add(int fd, std::shared_ptr<const TransportConfig> config) { return server_.add(fd, std::move(config)); }
   [[nodiscard]] std::size_t connections() const { return server_.connections(); }
   void drain();

@@ -97,17 +97,17 @@ CallServer::CallServer(Loop& loop, Service& service, std::string path, const Cal
     : loop_(loop), service_(service), path_(std::move(path)), limits_(limits), memory_(limits.memory_bytes) {}
 CallServer::~CallServer() = default;
 
-std::shared_ptr<const TransportConfig> CallServer::config(const TransportConfig& listener) const {
+std::shared_ptr<const TransportConfig> call_config(const TransportConfig& listener, const std::string& path, const CallLimits& limits) {
   auto config = std::make_shared<TransportConfig>(listener);
   config->role = TransportRole::kServer;
   config->protocol = TransportProtocol::kGrpc;
-  config->path = path_;
+  config->path = path;
   config->calls = true;
-  config->max_message_bytes = limits_.message_bytes;
-  config->max_streams = limits_.calls;
-  config->stream_window_bytes = limits_.window_bytes;
-  config->connection_window_bytes = limits_.window_bytes;
-  config->handshake_timeout_ms = limits_.handshake_ms;
+  config->max_message_bytes = limits.message_bytes;
+  config->max_streams = limits.calls;
+  config->stream_window_bytes = limits.window_bytes;
+  config->connection_window_bytes = limits.window_bytes;
+  config->handshake_timeout_ms = limits.handshake_ms;
   return config;
 }
 

@@ -33,6 +33,9 @@ struct Caller {
   std::string subject;   // empty: nobody in particular
 };
 
+// The service's own path and bounds on what a listener's configuration says of TLS and credentials.
+[[nodiscard]] std::shared_ptr<const TransportConfig> call_config(const TransportConfig& listener, const std::string& path, const CallLimits& limits);
+
 class CallServer {
   class Connection;
 
@@ -66,8 +69,6 @@ class CallServer {
   CallServer(const CallServer&) = delete;
   CallServer& operator=(const CallServer&) = delete;
 
-  // The service's own path and bounds on what a listener's configuration says of TLS and credentials.
-  [[nodiscard]] std::shared_ptr<const TransportConfig> config(const TransportConfig& listener) const;
   // A connection that was accepted; non-blocking. False: the limit is reached, or memory; it is closed.
   bool add(int fd, std::shared_ptr<const TransportConfig> config);
   [[nodiscard]] std::size_t connections() const { return connections_.size(); }

@@ -12,6 +12,7 @@
 #include <system_error>
 
 #include "node/config_channels.h"
+#include "node/config_manager.h"
 #include "node/config_services.h"
 #include "node/yaml_section.h"
 
@@ -285,6 +286,12 @@ void check_whole(ConfigReader& reader, const NodeSettings& out) {
     const auto at = std::ranges::find(out.workers, WorkerKind::kPoll, &WorkerSettings::kind);
     reader.fail_line(at->line, fmt::format("worker `{}` is of `kind: poll`, but there are no `slipway.ports` to poll", at->name));
   }
+  const auto& manager = out.channel_manager;
+  if (manager.on && !out.channels.on) {
+    reader.fail_line(manager.line, "`channel-manager` needs `slipway.channels`: it is about the channels that this node hosts");
+  } else if (manager.on && !manager.local_name.empty() && manager.local_name != out.channels.name.text()) {
+    reader.fail_line(manager.line, fmt::format("`local-name` is {}, and the node is {} in `slipway.channels`", manager.local_name, out.channels.name.text()));
+  }
   if (out.node_id.empty()) {
     for (const auto& client : out.edge_clients) {
       if (!client.peer_node_id.empty()) {
@@ -340,6 +347,7 @@ std::expected<NodeSettings, std::string> parse_config(std::string_view yaml, std
     auto runtime = top.section("runtime");
     out.drain_ms = static_cast<std::uint32_t>(runtime.duration_ms("drain_timeout", 600'000, out.drain_ms));
     read_services(reader, top.raw("services"), out);
+    read_channel_manager(top, out.channel_manager);
     read_slipway(top.section("slipway"), out);
     if (reader.ok()) {
       check_whole(reader, out);

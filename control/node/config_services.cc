@@ -135,7 +135,9 @@ void check_security(YamlSection& entry, const EdgeSettings& out) {
   }
 }
 
-EdgeServerSettings server_of(YamlSection& entry) {
+}  // namespace
+
+EdgeServerSettings read_edge_server(YamlSection& entry) {
   EdgeServerSettings server;
   server.line = entry.line();
   read_endpoint(entry, true, server);
@@ -154,6 +156,8 @@ EdgeServerSettings server_of(YamlSection& entry) {
   return server;
 }
 
+namespace {
+
 void add_server(YamlSection& entry, EdgeServerSettings server, std::vector<EdgeServerSettings>& to) {
   if (std::ranges::any_of(to, [&](const auto& s) { return s.address == server.address; })) {
     entry.reader().fail_line(server.line, fmt::format("{} is there twice", server.endpoint));
@@ -161,11 +165,11 @@ void add_server(YamlSection& entry, EdgeServerSettings server, std::vector<EdgeS
   to.push_back(std::move(server));
 }
 
-void read_server(YamlSection entry, NodeSettings& out) { add_server(entry, server_of(entry), out.edge_servers); }
+void read_server(YamlSection entry, NodeSettings& out) { add_server(entry, read_edge_server(entry), out.edge_servers); }
 
 // Upstream's tools speak gRPC alone to it.
 void read_controller_server(YamlSection entry, NodeSettings& out) {
-  auto server = server_of(entry);
+  auto server = read_edge_server(entry);
   if (server.websocket) {
     entry.fail("endpoint", "the control service is gRPC: write ADDRESS:PORT or unix://PATH");
   }

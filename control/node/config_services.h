@@ -17,6 +17,9 @@ void settle_peers(NodeSettings& out);
 // One entry of `clients`, as text in YAML or JSON. The error names the key.
 [[nodiscard]] std::expected<EdgeClientSettings, std::string> read_edge_client(const std::string& text);
 
+// One entry of `servers`, or of what else takes all its keys.
+[[nodiscard]] EdgeServerSettings read_edge_server(YamlSection& entry);
+
 void read_services(ConfigReader& reader, const YAML::Node& services, NodeSettings& out);
 
 }  // namespace slipway

@@ -81,6 +81,10 @@ std::string describe_settings(const NodeSettings& settings) {
   for (const auto& server : settings.controller_servers) {
     line("upstream's control service on {}{}", server.endpoint, server.secure ? " with TLS" : "");
   }
+  for (const auto& server : settings.channel_manager.servers) {
+    line("upstream's channel manager on {}{}, {} operators{}", server.endpoint, server.secure ? " with TLS" : "", settings.channel_manager.operators.size(),
+         settings.channel_manager.require_signatures ? ", only signed requests" : "");
+  }
   for (const auto& server : settings.edge_servers) {
     line("serves upstream's applications and nodes on {}{}{}{}", server.endpoint, server.secure ? ", TLS" : ", no TLS",
          server.tls.ca.given() ? ", client certificates" : "", kAuthTexts[static_cast<std::size_t>(server.auth.kind)]);

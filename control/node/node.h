@@ -43,6 +43,8 @@ struct StartFault {
   std::string text;  // one sentence: what, and what to do
 };
 
+class NodeChannelManager;
+
 class Node : private LinkSink, private SubscriptionSink, private ApiBackend {
  public:
   // `config_path`: read again by reload(); empty: the embedded default.
@@ -227,6 +229,7 @@ class Node : private LinkSink, private SubscriptionSink, private ApiBackend {
   std::unique_ptr<HttpServer> http_;
   std::unique_ptr<NodeController> controller_;
   std::unique_ptr<NodeChannels> channels_;
+  std::unique_ptr<NodeChannelManager> manager_;   // of channels_
   std::vector<std::unique_ptr<Listener>> listeners_;
   std::vector<std::unique_ptr<Dialer>> dialers_;
   std::vector<ManualRoute> manual_routes_;

@@ -13,6 +13,7 @@
 #include "control_bounds.h"
 #include "node/config.h"
 #include "node/node.h"
+#include "node/node_channel_manager.h"
 #include "node/service.h"
 #include "port/socket_features.h"
 
@@ -102,6 +103,9 @@ std::expected<void, StartFault> Node::assemble() {
   if (auto started = channels_->start(); !started) {
     return std::unexpected(StartFault{ExitCode::kFailure, fmt::format("channels: {}", started.error())});
   }
+  if (auto started = manager_->start(settings_, *channels_, channel_node()); !started) {
+    return std::unexpected(StartFault{ExitCode::kFailure, fmt::format("channel manager: {}", started.error())});
+  }
   fleet_->flush();
   notify_ready(fmt::format("{} workers, {} ports", workers_->size(), ports_->ports().size()));
   return {};
@@ -140,6 +144,10 @@ std::expected<void, StartFault> Node::open_addresses() {
   channels_ = std::make_unique<NodeChannels>(channel_node());
   if (auto opened = channels_->open(settings_.channels); !opened) {
     return std::unexpected(StartFault{ExitCode::kUsage, fmt::format("channels: {}", opened.error())});
+  }
+  manager_ = std::make_unique<NodeChannelManager>(*loop_, log_);
+  if (auto opened = manager_->open(settings_); !opened) {
+    return std::unexpected(StartFault{ExitCode::kAddress, opened.error()});
   }
   api_unix_path_ = settings_.api.unix_path.empty() ? default_api_path() : settings_.api.unix_path;
   auto api_unix = listen_api_unix(api_unix_path_);
@@ -284,6 +292,7 @@ ExitCode Node::run() {
     }
     note_turn();
     more |= channels_->turn();
+    more |= manager_->turn();
     subscriptions_->flush();
     const bool behind = !fleet_->behind().empty();
     more |= subscriptions_->pump(now_ms()) && !behind;
@@ -377,6 +386,7 @@ void Node::note_turn() {
 }
 
 Node::~Node() {
+  manager_.reset();
   channels_.reset();
   controller_.reset();
   http_.reset();

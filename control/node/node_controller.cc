@@ -1,160 +1,50 @@
 #include "node/node_controller.h"
 
 #include <fmt/format.h>
-#include <unistd.h>
 
 #include <algorithm>
 #include <nlohmann/json.hpp>
 
-#include "control_bounds.h"
 #include "node/config_services.h"
-#include "node/edge_profiles.h"
 #include "node/node.h"
 
 namespace slipway {
 
 namespace {
 
-constexpr std::uint32_t kControllerSocketMode = 0660;  // who may open it controls the node
 constexpr std::uint32_t kShownLinks = 1'024;           // of one name, in one list
 constexpr std::size_t kAssignedLinks = 256;
 constexpr int kConfigDepth = 8;                        // of sections in the configuration of a connection
 
 }  // namespace
 
-NodeController::NodeController(Node& node) : node_(node), server_(*node.loop_, *this) {}
+NodeController::NodeController(Node& node)
+    : node_(node),
+      server_(*node.loop_, *this),
+      listeners_(*node.loop_, node.log_, {.what = "control service",
+                                          .mark = "control ",
+                                          .config = controller_config,
+                                          .add = [this](int fd, auto config) { return server_.add(fd, std::move(config)); },
+                                          .connections = [this] { return server_.connections(); }}) {}
 
-NodeController::~NodeController() {
-  for (auto& listener : listeners_) {
-    close(*listener);
-  }
-}
+NodeController::~NodeController() = default;
 
-std::expected<std::unique_ptr<NodeController::Listener>, std::string> NodeController::open_one(const EdgeServerSettings& server,
-                                                                                             const NodeSettings& settings) {
-  auto profile = make_edge_profile(server, settings);
-  if (!profile) {
-    return std::unexpected(profile.error());
-  }
-  auto fd = open_listening(server.address, kControllerSocketMode);
-  if (!fd) {
-    return std::unexpected(fd.error());
-  }
-  auto listener = std::make_unique<Listener>();
-  listener->settings = server;
-  listener->config = controller_config(*(*profile)->transport);
-  listener->fd = *fd;
-  return listener;
-}
+std::expected<void, std::string> NodeController::open(const NodeSettings& settings) { return listeners_.open(settings.controller_servers, settings); }
 
-std::expected<void, std::string> NodeController::open(const NodeSettings& settings) {
-  for (const auto& server : settings.controller_servers) {
-    auto listener = open_one(server, settings);
-    if (!listener) {
-      return std::unexpected(listener.error());
-    }
-    listeners_.push_back(std::move(*listener));
-  }
-  return {};
-}
-
-void NodeController::start() {
-  started_ = true;
-  for (auto& listener : listeners_) {
-    watch(*listener);
-  }
-}
-
-void NodeController::watch(Listener& listener) {
-  if (auto watched = node_.loop_->watch(listener.fd, fd_event::kReadable, [this, &listener](std::uint32_t) { accept(listener); }); !watched) {
-    node_.log_.warn(fmt::format("{}: {}", listener.settings.endpoint, watched.error()));
-  }
-}
-
-void NodeController::accept(Listener& listener) {
-  for (std::uint32_t i = 0; i < kAcceptBurst; ++i) {
-    std::string peer;
-    const int fd = accept_one(listener.fd, listener.settings.address.kind, peer);
-    if (fd < 0) {
-      return;
-    }
-    if (server_.add(fd, listener.config)) {
-      ++listener.accepted;
-    } else {
-      ++listener.refused;
-      node_.log_.warn(fmt::format("{}: connection of {} refused: {} are open, which is the limit", listener.settings.endpoint, peer,
-                                  server_.connections()));
-    }
-  }
-}
-
-void NodeController::close(Listener& listener) {
-  if (listener.fd < 0) {
-    return;
-  }
-  node_.loop_->unwatch(listener.fd);
-  if (listener.settings.address.kind == SocketKind::kUnix) {
-    remove_socket_file(listener.fd, listener.settings.address.path);
-  }
-  ::close(std::exchange(listener.fd, -1));
-}
+void NodeController::start() { listeners_.start(); }
 
 std::expected<void, std::string> NodeController::reload(const NodeSettings& next, ReloadRow& row) {
-  std::vector<std::unique_ptr<Listener>> fresh;
-  std::vector<std::pair<Listener*, std::shared_ptr<const TransportConfig>>> renewed;
-  for (const auto& server : next.controller_servers) {
-    const auto at = std::ranges::find_if(listeners_, [&](const auto& l) { return l->settings.address == server.address; });
-    if (at == listeners_.end()) {
-      auto listener = open_one(server, next);
-      if (!listener) {
-        for (auto& one : fresh) {
-          close(*one);
-        }
-        return std::unexpected(listener.error());
-      }
-      fresh.push_back(std::move(*listener));
-    } else if (auto profile = make_edge_profile(server, next); !profile) {
-      for (auto& one : fresh) {
-        close(*one);
-      }
-      return std::unexpected(profile.error());
-    } else {
-      renewed.emplace_back(at->get(), controller_config(*(*profile)->transport));
-    }
+  auto change = listeners_.prepare(next.controller_servers, next);
+  if (!change) {
+    return std::unexpected(change.error());
   }
-  for (auto& [listener, config] : renewed) {
-    listener->config = std::move(config);
-  }
-  std::erase_if(listeners_, [&](const auto& listener) {
-    const bool stays = std::ranges::any_of(next.controller_servers, [&](const auto& s) { return s.address == listener->settings.address; });
-    if (!stays) {
-      row.changed.push_back(fmt::format("no control service on {}", listener->settings.endpoint));
-      close(*listener);
-    }
-    return !stays;
-  });
-  for (auto& listener : fresh) {
-    row.changed.push_back(fmt::format("control service on {}", listener->settings.endpoint));
-    watch(*listener);
-    listeners_.push_back(std::move(listener));
-  }
+  listeners_.commit(**change, row);
   return {};
 }
 
 void NodeController::drain() {
-  for (auto& listener : listeners_) {
-    close(*listener);
-  }
+  listeners_.close();
   server_.drain();
-}
-
-std::vector<ListenerRow> NodeController::listeners() const {
-  std::vector<ListenerRow> out;
-  for (const auto& listener : listeners_) {
-    out.push_back({.address = "control " + listener->settings.endpoint, .worker = {}, .port = 0, .accepted = listener->accepted,
-                   .refused = listener->refused, .last_error = {}});
-  }
-  return out;
 }
 
 // --- what it shows -----------------------------------------------------------------------------------

@@ -12,6 +12,7 @@
 #include "api/rows.h"
 #include "controller/controller_backend.h"
 #include "controller/controller_server.h"
+#include "node/control_listeners.h"
 #include "node/settings.h"
 
 namespace slipway {
@@ -32,16 +33,9 @@ class NodeController final : private ControllerBackend {
   // New addresses are opened, others closed; certificates and credentials are read again. On an error nothing has changed.
   std::expected<void, std::string> reload(const NodeSettings& next, ReloadRow& row);
   void drain();   // accepts nothing more, and says goodbye
-  [[nodiscard]] std::vector<ListenerRow> listeners() const;
+  [[nodiscard]] std::vector<ListenerRow> listeners() const { return listeners_.rows(); }
 
  private:
-  struct Listener {
-    EdgeServerSettings settings;
-    std::shared_ptr<const TransportConfig> config;
-    int fd = -1;
-    std::uint64_t accepted = 0;
-    std::uint64_t refused = 0;
-  };
   struct AssignedRoute {
     HeldRoute held;
     std::string to;   // as Node::route() has it
@@ -57,20 +51,15 @@ class NodeController final : private ControllerBackend {
   void controller_applied(std::move_only_function<void()> call) override;
   void controller_log(std::string text) override;
 
-  std::expected<std::unique_ptr<Listener>, std::string> open_one(const EdgeServerSettings& server, const NodeSettings& settings);
-  void watch(Listener& listener);
-  void accept(Listener& listener);
-  void close(Listener& listener);
   [[nodiscard]] ControllerConnectionRow row_of(const NodeLink& link) const;
   [[nodiscard]] std::expected<void, std::string> allowed() const;  // to change anything
   [[nodiscard]] const NodeLink* find(const std::string& link_id) const;
 
   Node& node_;
   ControllerServer server_;
-  std::vector<std::unique_ptr<Listener>> listeners_;
+  ControlListeners listeners_;
   std::vector<std::string> links_;            // ids of those that commands have made
   std::vector<AssignedRoute> routes_;
-  bool started_ = false;
 };
 
 // The configuration of a connection as commands have it, in either form (upstream-control 9): whoever writes it gives the

@@ -10,6 +10,7 @@
 #include "api/pcapng.h"
 #include "control_bounds.h"
 #include "node/node.h"
+#include "node/node_channel_manager.h"
 #include "node/service.h"
 
 namespace slipway {
@@ -61,7 +62,10 @@ void Node::on_event(std::size_t worker, const MailRing::Record& record) {
       return ports_->packet_in(head<PuntedPacket>(bytes).port, tail<PuntedPacket>(bytes), now_ms());
     case Event::kLocalFrame: {
       const auto frame = head<PuntedFrame>(bytes);
-      return channels_->frame_in(frame.link, frame.generation, tail<PuntedFrame>(bytes));
+      if (!manager_->frame_in(frame.link, frame.generation, tail<PuntedFrame>(bytes))) {
+        channels_->frame_in(frame.link, frame.generation, tail<PuntedFrame>(bytes));
+      }
+      return;
     }
     case Event::kHello:
       ++counters_.hellos;
@@ -229,6 +233,7 @@ void Node::begin_stop(std::optional<std::uint32_t> drain_ms, const std::string& 
   draining_ = true;
   controller_->drain();
   channels_->stop();
+  manager_->drain();
   for (auto& listener : listeners_) {
     close_listener(*listener);
   }

@@ -8,6 +8,7 @@
 #include "node/config.h"
 #include "node/edge_profiles.h"
 #include "node/node.h"
+#include "node/node_channel_manager.h"
 #include "node/service.h"
 
 namespace slipway {
@@ -60,6 +61,7 @@ std::expected<void, std::string> Node::apply_settings(const NodeSettings& next, 
   later("slipway.anycast_order", now.anycast_upstream == next.anycast_upstream);
   later("slipway.anycast_choice", now.anycast_least_loaded == next.anycast_least_loaded);
   later("slipway.channels", now.channels.written == next.channels.written);
+  later("channel-manager", now.channel_manager.on == next.channel_manager.on);
   later("services.*.peers", now.full_mesh == next.full_mesh);
   later("slipway.limits.node_bytes", now.limits.node_bytes == next.limits.node_bytes);
   later("slipway.limits.buffers", now.limits.buffers == next.limits.buffers);
@@ -137,7 +139,9 @@ std::expected<void, std::string> Node::apply_settings(const NodeSettings& next, 
     }
     new_tcp = *fd;
   }
-  if (auto reloaded = controller_->reload(next, row); !reloaded) {
+  auto manager_change = manager_->prepare(next);
+  const std::expected<void, std::string> reloaded = manager_change ? controller_->reload(next, row) : std::unexpected(manager_change.error());
+  if (!reloaded) {
     give_back();
     if (move_unix) {
       http_->stop_listening(new_unix);
@@ -149,6 +153,7 @@ std::expected<void, std::string> Node::apply_settings(const NodeSettings& next, 
     return reloaded;
   }
   // From here on nothing fails.
+  manager_->commit(**manager_change, next, row);
   for (auto& [listener, profile] : renewed) {
     listener->profile = std::move(profile);
   }
@@ -255,6 +260,7 @@ void Node::apply_lists(const NodeSettings& next, ReloadRow& row) {
   settings_.connect = next.connect;
   settings_.edge_servers = next.edge_servers;
   settings_.controller_servers = next.controller_servers;
+  settings_.channel_manager = next.channel_manager;
   settings_.edge_clients = next.edge_clients;
   settings_.enforce_pqc = next.enforce_pqc;
   settings_.routes = next.routes;

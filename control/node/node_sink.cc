@@ -6,6 +6,7 @@
 #include "control_bounds.h"
 #include "frame/shim.h"
 #include "node/node.h"
+#include "node/node_channel_manager.h"
 #include "port/edge_open.h"
 
 namespace slipway {
@@ -46,7 +47,9 @@ void Node::close_link(const NodeLink& link, std::uint32_t drain_ms) {
 
 void Node::send(const LinkRecord& record, std::span<const std::byte> frame) {
   if (record.transport == LinkTransport::kControl) {
-    channels_->answer_in(frame);
+    if (!manager_->answer_in(record.index, frame)) {
+      channels_->answer_in(frame);
+    }
     return;
   }
   fleet_->post(record.owner_worker, Command::kInjectFrame, InjectFrame{record.index, record.generation}, frame);

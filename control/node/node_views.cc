@@ -10,6 +10,7 @@
 #include "control_bounds.h"
 #include "node/config.h"
 #include "node/node.h"
+#include "node/node_channel_manager.h"
 
 namespace slipway {
 
@@ -160,6 +161,7 @@ std::vector<ListenerRow> Node::listeners() {
                    .last_error = listener->last_error});
   }
   std::ranges::move(controller_->listeners(), std::back_inserter(out));
+  std::ranges::move(manager_->listeners(), std::back_inserter(out));
   return out;
 }
 

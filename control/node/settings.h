@@ -159,6 +159,17 @@ struct StaticRouteSettings {
   }
 };
 
+// Upstream's service of channels, over those that the node hosts.
+struct ChannelManagerSettings {
+  bool on = false;
+  std::vector<EdgeServerSettings> servers;   // one
+  std::string local_name;                    // as upstream's file has it; empty: not given
+  std::string audience;                      // what signed requests must be for; empty: the node's name as an application
+  bool require_signatures = false;
+  std::vector<std::string> operators;        // did:keys that may delete any channel
+  int line = 0;
+};
+
 struct NodeSettings {
   std::string source;                // file name, or "embedded default"
   std::string node_id;               // never empty
@@ -172,6 +183,7 @@ struct NodeSettings {
   std::vector<EdgeClientSettings> edge_clients;   // upstream's `dataplane.clients`
   std::vector<EdgeServerSettings> controller_servers;  // upstream's `controller.servers`
   bool controller_commands = false;                    // whether they may change links and routes
+  ChannelManagerSettings channel_manager;              // upstream's `channel-manager`
   bool enforce_pqc = false;
   bool full_mesh = false;            // upstream's `peers`: each peer has a link to each other, so nothing is passed on between them
   std::vector<PortSettings> ports;

@@ -65,6 +65,7 @@ std::string unknown_key(std::string_view section, const std::string& key) {
 constexpr std::string_view kPeerEntries = "services.*.peers.discovery.peers[]";
 constexpr std::string_view kClientEntries = "services.*.dataplane.clients[]";
 constexpr std::string_view kControllerEntries = "services.*.controller.servers[]";
+constexpr std::string_view kManagerEntry = "channel-manager.api-server";
 constexpr std::string_view kServerEntries = "services.*.dataplane.servers[]";
 
 const ConfigKey* find_key(std::string_view section, std::string_view key) {
@@ -74,6 +75,9 @@ const ConfigKey* find_key(std::string_view section, std::string_view key) {
   }
   if (at == kConfigKeys.end() && section.starts_with(kControllerEntries)) {
     return find_key(std::string(kServerEntries).append(section.substr(kControllerEntries.size())), key);
+  }
+  if (at == kConfigKeys.end() && section.starts_with(kManagerEntry)) {
+    return find_key(std::string(kServerEntries).append(section.substr(kManagerEntry.size())), key);
   }
   return at == kConfigKeys.end() ? nullptr : &*at;
 }

@@ -263,6 +263,11 @@ TEST(Config, FaultsNameLineAndRemedy) {
       {"services:\n  slim/0:\n    controller:\n      servers: [{endpoint: 'ws://0.0.0.0:1', tls: {insecure: true}}]\n", "the control service is gRPC"},
       {"services:\n  slim/0:\n    controller:\n      servers: [{endpoint: 0.0.0.0:1, colour: red}]\n", "unknown key `colour`"},
       {"services:\n  slim/0:\n    controller:\n      clients: [{endpoint: 'http://c:50052'}]\n", "this node registers with no controller"},
+      {"channel-manager:\n  audience: x\n", "test.yaml:2: `api-server` is missing"},
+      {"channel-manager:\n  api-server: {endpoint: '127.0.0.1:1', tls: {insecure: true}}\n", "`channel-manager` needs `slipway.channels`"},
+      {"channel-manager:\n  api-server: {endpoint: 'ws://127.0.0.1:1', tls: {insecure: true}}\n", "the channel manager is gRPC"},
+      {"channel-manager:\n  persistence: {path: /x}\n", "channels are kept by `slipway.channels.store`"},
+      {"channel-manager:\n  api-server: {endpoint: '127.0.0.1:1', tls: {insecure: true}}\n  operators: [bob]\n", "test.yaml:3: `bob` is no did:key"},
       {"services:\n  slim/0:\n    peers:\n      discovery: {type: kubernetes}\n", "test.yaml:4: `services.*.peers.discovery`"},
       {"slipway:\n  node_id: ${env:SLIPWAY_NO_SUCH_VARIABLE}\n", "no variable SLIPWAY_NO_SUCH_VARIABLE"},
       {"slipway:\n  node_id: ${file:/no/such/file}\n", "cannot read /no/such/file"},
@@ -278,7 +283,7 @@ TEST(Config, AllThatIsNotServedIsToldAtOnce) {
                            "        - {endpoint: 0.0.0.0:2, tls: {insecure: true}, auth: {type: oidc, issuer_url: x}}\n"
                            "    controller:\n      clients: [{endpoint: 'http://c:50052'}]\n");
   EXPECT_EQ(error,
-            "test.yaml:1: unknown key `colour` in the top level; known are: tracing, runtime, services, slipway\n"
+            "test.yaml:1: unknown key `colour` in the top level; known are: tracing, runtime, services, channel-manager, slipway\n"
             "test.yaml:6: `services.*.dataplane.servers[].tls.source`: `type: spire` is not served by this build: write file, pem or none\n"
             "test.yaml:7: `services.*.dataplane.servers[].auth`: `type: oidc` is not served by this build: write none, basic or jwt\n"
             "test.yaml:9: `services.*.controller.clients`: this node registers with no controller: remove the entries, and use slipwayctl or `slipway.routes`");

@@ -5,14 +5,15 @@ import os
 import subprocess
 import sys
 import threading
-import venv
 from pathlib import Path
 
 import pytest
 
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent.parent / "process"))
+INTEROP = Path(__file__).resolve().parent.parent
+sys.path[:0] = [str(INTEROP), str(INTEROP.parent / "process")]
 from nodes import BUILD, PATIENCE, Node, free_port, until  # noqa: E402
 from protobuf import field, parse  # noqa: E402
+from registry import use_packages  # noqa: E402
 
 METHOD = "/controller.proto.v1.ControllerService/OpenControlChannel"
 CTL = BUILD / "tools/slipwayctl"
@@ -20,17 +21,7 @@ CTL = BUILD / "tools/slipwayctl"
 
 @pytest.fixture(scope="session", autouse=True)
 def packages():
-    folder = BUILD.resolve() / "interop" / "grpcio"
-    marker = folder / "complete"
-    if not marker.exists():
-        venv.create(folder, with_pip=True, clear=True)
-        done = subprocess.run([folder / "bin/python", "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "grpcio>=1.50,<2"],
-                              capture_output=True, text=True, timeout=300, check=False)
-        if done.returncode != 0:
-            lines = done.stderr.strip().splitlines()
-            pytest.skip("grpcio cannot be installed: " + (lines[-1] if lines else "pip failed"))
-        marker.touch()
-    sys.path.insert(0, str(next((folder / "lib").glob("python*/site-packages"))))
+    use_packages("grpcio", "grpcio>=1.50,<2")
 
 
 class Service:
