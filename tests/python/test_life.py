@@ -220,10 +220,10 @@ def test_the_native_thread_serves_while_python_computes(node):
         run(main(bob))
 
 
-def program(node, text):
+def program(node, text, **variables):
     """Runs a Python program with `node` and `secret`; its output. It may fork, of which newer Pythons warn."""
     words = ["-W", "always", "-W", "ignore:This process", "-X", "faulthandler", "-c", f"node = {node.tcp!r}\nsecret = {SECRET!r}\n" + text]
-    done = subprocess.run([sys.executable, *words], env=environment(), capture_output=True, text=True, timeout=PATIENCE)
+    done = subprocess.run([sys.executable, *words], env=environment() | variables, capture_output=True, text=True, timeout=PATIENCE)
     assert done.returncode == 0 and done.stderr == "", (done.returncode, done.stderr)
     return done.stdout
 
@@ -262,6 +262,7 @@ asyncio.run(go_on())
 
 
 def test_fork(node):
+    """What the parent's native thread kept for itself is nobody's in the child: no leak to look for."""
     assert program(node, START + """
 parts = asyncio.run(start())
 child = os.fork()
@@ -281,7 +282,7 @@ if child == 0:
 _, status = os.waitpid(child, 0)
 assert status == 0, status
 asyncio.run(in_parent())
-""") == "closed in the child\na new one works\nstill here\n"
+""", ASAN_OPTIONS=os.environ.get("ASAN_OPTIONS", "") + ":detect_leaks=0") == "closed in the child\na new one works\nstill here\n"
 
 
 def test_the_package_is_typed():
