@@ -2,6 +2,7 @@
 import json
 import os
 import subprocess
+import threading
 
 from nodes import BUILD, PATIENCE
 
@@ -20,6 +21,13 @@ class Application:
         self.process = subprocess.Popen([CTL, "--json", "--timeout", str(PATIENCE), "session", *map(str, words)], env=environment,
                                         stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
         self.lines = []
+        self.collector = None
+
+    def collect(self):
+        """Reads from here on what it says, so that one who says much is never held up."""
+        self.collector = threading.Thread(target=lambda: self.lines.extend(map(json.loads, self.process.stdout)), daemon=True)
+        self.collector.start()
+        return self
 
     def read(self, key):
         """The next line that has this key."""
@@ -31,8 +39,14 @@ class Application:
         raise AssertionError(f"no {key}: {self.lines[-5:]} {self.process.stderr.read()}")
 
     def result(self, code=0):
-        out, error = self.process.communicate(timeout=PATIENCE)
-        self.lines += [json.loads(line) for line in out.splitlines()]
+        if self.collector:
+            self.process.stdin.close()
+            self.process.wait(PATIENCE)
+            self.collector.join(PATIENCE)
+            error = self.process.stderr.read()
+        else:
+            out, error = self.process.communicate(timeout=PATIENCE)
+            self.lines += [json.loads(line) for line in out.splitlines()]
         assert self.process.returncode == code, (self.process.returncode, error, self.lines[-5:])
         return self.lines[-1] if self.lines else None
 

@@ -38,6 +38,7 @@ def theirs(keys):
 
 def talk(alice):
     """A line each half second; alice waits for the answers to each before she takes the next."""
+    alice.collect()
     for i in range(2 * LENGTH):
         alice.process.stdin.write(f"{i}\n")
         alice.process.stdin.flush()
@@ -82,6 +83,7 @@ def test_our_group_with_one_of_theirs_and_one_of_ours(python, tmp_path, node, ke
 def test_their_point_to_point_session_with_ours(python, tmp_path, node, keys):
     with Application(node.tcp, "listen", "org/ns/bob", "--answer", "echo ", "--until", "bye", *words(keys), secret=None) as bob:
         bob.read("ready")
+        bob.collect()
         with App(python, tmp_path, "talk", "org/ns/alice", node, "org/ns/bob", messages=2 * LENGTH, pause=0.5, **theirs(keys)) as alice:
             time.sleep(LENGTH)
             assert alice.result()["messages"] == 2 * LENGTH
@@ -93,6 +95,7 @@ def test_their_point_to_point_session_with_ours(python, tmp_path, node, keys):
 def test_their_group_with_one_of_ours(python, tmp_path, node, keys):
     with Application(node.tcp, "listen", "org/ns/bob", "--answer", "echo ", "--until", "bye", *words(keys), secret=None) as bob:
         bob.read("ready")
+        bob.collect()
         with App(python, tmp_path, "listen", "org/ns/carol", node, **theirs(keys)).ready() as carol, \
                 App(python, tmp_path, "moderate", "org/ns/alice", node, "org/ns/bob", "org/ns/carol", messages=2 * LENGTH, pause=0.5, **theirs(keys)) as alice:
             time.sleep(LENGTH)
