@@ -78,7 +78,7 @@ void Moderator::begin_return(TimeMs now) {
     }
     commit = std::move(refreshed->commit);
   }
-  ++last_commit_;
+  last_commit_ += commit || !group_;
   ++roster_version_;
   store(true);
   resume(now);

@@ -172,6 +172,10 @@ void Checks::judge_bounds(const SessionLayer& layer) {
   }
   for (const SessionHandle handle : layer.sessions()) {
     const Session& session = *layer.find(handle);
+    const auto* moderator = dynamic_cast<const Moderator*>(&session);
+    if (moderator != nullptr && session.facts().mls && moderator->last_commit() != session.epoch()) {
+      fail("commit " + std::to_string(moderator->last_commit()) + " made epoch " + std::to_string(session.epoch()));
+    }
     session.roster().for_each([&](MemberSlot slot, const Member& member) {
       if (member.status == MemberStatus::kOffline && session.sender().owed_by(slot) != 0) {
         fail(member.name.shown() + " is held to be offline and to owe acknowledgements");

@@ -11,6 +11,7 @@
 //  - data opens only for members of the epoch that it was made in, and only from members; nothing sent before a member came
 //    reaches it;
 //  - after all has calmed down members agree on who is in and on the epoch, and see each other online;
+//  - commits are numbered as the epochs that they make;
 //  - buffers keep within their bounds; when all is closed no timer and no session is left.
 
 #include <cstdint>

@@ -246,6 +246,9 @@ void World::carry_out(std::uint32_t index) {
         const bool gone = presence->change == PresenceChange::kLeft || presence->change == PresenceChange::kRemoved;
         say("  " + std::to_string(index) + " sees " + presence->member.shown() + " change " + std::to_string(static_cast<int>(presence->change)));
         const Session* session = app.layer->find(presence->session);
+        if (session != nullptr && session->is_moderator() && presence->change == PresenceChange::kLeft) {
+          judge_farewell(*session, presence->member);
+        }
         if (session != nullptr && session->is_moderator() && gone) {
           confirmed_.erase({session->facts().id, presence->member.id()});
         } else if (session != nullptr && session->is_moderator() && presence->change == PresenceChange::kJoined) {
@@ -257,6 +260,7 @@ void World::carry_out(std::uint32_t index) {
         }
       } else if (auto* opened = std::get_if<SessionOpened>(&action)) {
         ++outcome_.joins;
+        closing_.erase({app.layer->find(opened->session)->facts().id, app.name.id()});
         say("  " + std::to_string(index) + " session " + std::to_string(static_cast<std::uint64_t>(opened->session)) + " opened");
       } else if (auto* write = std::get_if<StoreSession>(&action)) {
         keep(index, *write);
@@ -303,6 +307,14 @@ void World::judge_repetition(std::uint32_t from, const SessionMessage& message) 
   const bool remembered = !jumps && now < before->second.second + kTombstoneMs;
   if (!first && remembered && *before->second.first != *answer) {
     checks_.fail("app " + std::to_string(from) + " carried out again what was asked once: " + std::string(message_type_text(message.type)));
+  }
+}
+
+// Who left had asked for it since it came.
+void World::judge_farewell(const Session& session, const FullName& member) {
+  const bool there = std::ranges::any_of(apps_, [&](const App& app) { return app.up && app.name == member; });
+  if (there && !closing_.contains({session.facts().id, member.id()})) {
+    checks_.fail(member.shown() + " was taken out by a farewell from before it came");
   }
 }
 

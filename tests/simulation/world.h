@@ -166,9 +166,11 @@ class World {
   };
   void judge_repair(std::uint32_t from, const SessionMessage& message);
   void judge_repetition(std::uint32_t from, const SessionMessage& message);
+  void judge_farewell(const Session& session, const FullName& member);
   void judge_throwing_out(const Held& held, const FullName& member);
   std::map<std::pair<Name, SessionHandle>, Held, KeyOrder> held_;  // sessions that were seen, also closed ones
   std::map<std::tuple<std::uint32_t, std::uint32_t, std::uint32_t, NameId>, std::pair<SharedBytes, TimeMs>> answers_;  // app, life, request, asker
+  std::set<std::pair<std::uint32_t, NameId>> closing_;     // session, member: it asked to leave, and did not come again
   std::set<std::pair<std::uint32_t, NameId>> confirmed_;   // session, member: its moderator knows that it is in
   GroupLog group_log_;
   Checks checks_;
