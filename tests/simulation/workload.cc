@@ -216,7 +216,7 @@ void World::close_something(std::uint32_t index) {
     return;
   }
   const OperationId operation = checks_.begin(OperationKind::kClose, app.name.hashed(), now_);
-  closing_.emplace(app.layer->find(*handle)->facts().id, app.name.id());
+  closing_.insert_or_assign({app.layer->find(*handle)->facts().id, app.name.id()}, *handle);
   if (app.layer->close(clock_of(app), *handle, operation)) {
     say(std::to_string(index) + " closes " + std::to_string(static_cast<std::uint64_t>(*handle)) + " as " + std::to_string(operation));
   } else {
@@ -343,7 +343,7 @@ void World::close_all() {
   for (std::uint32_t i = 0; i < apps_.size(); ++i) {
     for (const SessionHandle handle : apps_[i].layer->sessions()) {
       const OperationId operation = checks_.begin(OperationKind::kClose, apps_[i].name.hashed(), now_);
-      closing_.emplace(apps_[i].layer->find(handle)->facts().id, apps_[i].name.id());
+      closing_.insert_or_assign({apps_[i].layer->find(handle)->facts().id, apps_[i].name.id()}, handle);
       if (!apps_[i].layer->close(clock_of(apps_[i]), handle, operation)) {
         checks_.refused(operation);
       }

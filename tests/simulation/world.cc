@@ -260,7 +260,9 @@ void World::carry_out(std::uint32_t index) {
         }
       } else if (auto* opened = std::get_if<SessionOpened>(&action)) {
         ++outcome_.joins;
-        closing_.erase({app.layer->find(opened->session)->facts().id, app.name.id()});
+        std::erase_if(closing_, [&](const auto& entry) {
+          return entry.first == std::pair(app.layer->find(opened->session)->facts().id, app.name.id()) && entry.second != opened->session;
+        });
         say("  " + std::to_string(index) + " session " + std::to_string(static_cast<std::uint64_t>(opened->session)) + " opened");
       } else if (auto* write = std::get_if<StoreSession>(&action)) {
         keep(index, *write);

@@ -170,7 +170,7 @@ class World {
   void judge_throwing_out(const Held& held, const FullName& member);
   std::map<std::pair<Name, SessionHandle>, Held, KeyOrder> held_;  // sessions that were seen, also closed ones
   std::map<std::tuple<std::uint32_t, std::uint32_t, std::uint32_t, NameId>, std::pair<SharedBytes, TimeMs>> answers_;  // app, life, request, asker
-  std::set<std::pair<std::uint32_t, NameId>> closing_;     // session, member: it asked to leave, and did not come again
+  std::map<std::pair<std::uint32_t, NameId>, SessionHandle> closing_;  // session, member: it asked to leave, and did not come again
   std::set<std::pair<std::uint32_t, NameId>> confirmed_;   // session, member: its moderator knows that it is in
   GroupLog group_log_;
   Checks checks_;
