@@ -147,8 +147,7 @@ def restarted(node, how):
     node.start()
 
 
-@pytest.mark.parametrize("how", ["killed", "stopped"])
-@pytest.mark.parametrize("mls", [True, False], ids=["mls", "plain"])
+@pytest.mark.parametrize("mls, how", [(True, "killed"), (False, "stopped")], ids=["mls-killed", "plain-stopped"])
 def test_channels_outlive_the_node(node, mls, how):
     channels.ctl(node, "create", ROOM, *([] if mls else ["--no-mls"]))
     channels.ctl(node, "create", "org/ns/empty")

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from parts import App
+from parts import App, longer
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent.parent / "process"))
 from sessions import Application, jwt_keys  # noqa: E402
@@ -61,6 +61,7 @@ def test_our_point_to_point_session_with_theirs(python, tmp_path, node, keys):
     node.balanced()
 
 
+@longer
 def test_our_group_with_one_of_theirs_and_one_of_ours(python, tmp_path, node, keys):
     with App(python, tmp_path, "listen", "org/ns/bob", node, **theirs(keys)).ready() as bob, \
             Application(node.tcp, "listen", "org/ns/carol", "--answer", "echo ", "--until", "bye", "--quiet", *words(keys), secret=None) as carol:
@@ -80,6 +81,7 @@ def test_our_group_with_one_of_theirs_and_one_of_ours(python, tmp_path, node, ke
 # here), whatever is answered: so many times less often it takes a new token, and its grace must last so long.
 
 
+@longer
 def test_their_point_to_point_session_with_ours(python, tmp_path, node, keys):
     with Application(node.tcp, "listen", "org/ns/bob", "--answer", "echo ", "--until", "bye", *words(keys), secret=None) as bob:
         bob.read("ready")
