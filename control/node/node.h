@@ -7,6 +7,7 @@
 //
 // What fails at start fails before anything accepts a frame: one sentence, an exit code, nothing half-started.
 
+#include <array>
 #include <cstdint>
 #include <deque>
 #include <expected>
@@ -24,6 +25,7 @@
 #include "loop/resolver.h"
 #include "node/fleet.h"
 #include "node/log.h"
+#include "node/node_channel_manager.h"
 #include "node/node_channels.h"
 #include "node/node_controller.h"
 #include "node/node_ports.h"
@@ -136,7 +138,9 @@ class Node : private LinkSink, private SubscriptionSink, private ApiBackend {
   void serve_between();
   void serve_if_due();
   void note_turn();
-  [[nodiscard]] ChannelNode channel_node();
+  [[nodiscard]] LocalNode local_node();
+  // Those that there are; the others are null.
+  [[nodiscard]] std::array<LocalApplication*, 2> local_applications() const { return {manager_->local(), channels_->local()}; }
   void tick_links();
   void on_event(std::size_t worker, const MailRing::Record& record);
   void on_punted(std::span<const std::byte> record);

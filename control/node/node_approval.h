@@ -4,28 +4,23 @@
 
 #include <expected>
 #include <memory>
-#include <span>
 #include <string>
 
 #include "channel_manager/owner_approver.h"
 #include "node/channel_settings.h"
-#include "node/node_channels.h"
+#include "node/local_application.h"
 
 namespace slipway {
 
 class NodeApproval {
  public:
-  static std::expected<std::unique_ptr<NodeApproval>, std::string> create(ChannelNode node, const ChannelSettings& settings);
+  static std::expected<std::unique_ptr<NodeApproval>, std::string> create(LocalNode node, const ChannelSettings& settings);
   ~NodeApproval();
   NodeApproval(const NodeApproval&) = delete;
   NodeApproval& operator=(const NodeApproval&) = delete;
 
   [[nodiscard]] OwnerApprover& approver();
-  // What comes for its link; false: it is for another.
-  bool frame_in(LinkIndex link, std::uint32_t generation, std::span<const std::byte> frame);
-  bool answer_in(LinkIndex link, std::span<const std::byte> frame);
-  // Hands over what waits. True: there is more. Not from inside of anything of the node's.
-  bool turn();
+  [[nodiscard]] LocalApplication& local();
 
  private:
   NodeApproval();

@@ -103,7 +103,7 @@ std::expected<void, StartFault> Node::assemble() {
   if (auto started = channels_->start(); !started) {
     return std::unexpected(StartFault{ExitCode::kFailure, fmt::format("channels: {}", started.error())});
   }
-  if (auto started = manager_->start(settings_, *channels_, channel_node()); !started) {
+  if (auto started = manager_->start(settings_, *channels_, local_node()); !started) {
     return std::unexpected(StartFault{ExitCode::kFailure, fmt::format("channel manager: {}", started.error())});
   }
   fleet_->flush();
@@ -141,7 +141,7 @@ std::expected<void, StartFault> Node::open_addresses() {
   if (auto opened = controller_->open(settings_); !opened) {
     return std::unexpected(StartFault{ExitCode::kAddress, opened.error()});
   }
-  channels_ = std::make_unique<NodeChannels>(channel_node());
+  channels_ = std::make_unique<NodeChannels>(local_node());
   if (auto opened = channels_->open(settings_.channels); !opened) {
     return std::unexpected(StartFault{ExitCode::kUsage, fmt::format("channels: {}", opened.error())});
   }
@@ -291,8 +291,9 @@ ExitCode Node::run() {
       resume_listeners();
     }
     note_turn();
-    more |= channels_->turn();
-    more |= manager_->turn();
+    for (LocalApplication* local : local_applications()) {
+      more |= local != nullptr && local->turn();
+    }
     subscriptions_->flush();
     const bool behind = !fleet_->behind().empty();
     more |= subscriptions_->pump(now_ms()) && !behind;
@@ -320,19 +321,19 @@ ExitCode Node::run() {
   return ExitCode::kOk;
 }
 
-// What the node's own application gets of it.
-ChannelNode Node::channel_node() {
-  ChannelNode out;
+// What the node's own applications get of it.
+LocalNode Node::local_node() {
+  LocalNode out;
   out.loop = loop_.get();
-  out.open_link = [this](const std::string& name) -> std::expected<ChannelNode::Link, std::string> {
+  out.open_link = [this](const std::string& name) -> std::expected<LocalNode::Link, std::string> {
     auto link = links_->open_local(name, now_ms());
     if (!link) {
       return std::unexpected(link.error());
     }
-    return ChannelNode::Link{*link, links_->table().find(*link)->record.generation};
+    return LocalNode::Link{*link, links_->table().find(*link)->record.generation};
   };
-  out.subscribe = [this](ChannelNode::Link link, std::span<const std::byte> frame) { subscriptions_->on_frame(link.index, link.generation, frame); };
-  out.publish = [this](ChannelNode::Link link, std::span<const std::byte> frame) {
+  out.subscribe = [this](LocalNode::Link link, std::span<const std::byte> frame) { subscriptions_->on_frame(link.index, link.generation, frame); };
+  out.publish = [this](LocalNode::Link link, std::span<const std::byte> frame) {
     for (std::size_t at = 0; at < frame.size(); at += kInjectPieceBytes) {
       const auto piece = frame.subspan(at, std::min(kInjectPieceBytes, frame.size() - at));
       fleet_->post(0, Command::kInjectPublish,

@@ -31,7 +31,7 @@ NodeChannelManager::~NodeChannelManager() = default;
 
 std::expected<void, std::string> NodeChannelManager::open(const NodeSettings& settings) { return listeners_.open(settings.channel_manager.servers, settings); }
 
-std::expected<void, std::string> NodeChannelManager::start(const NodeSettings& settings, NodeChannels& hosting, ChannelNode node) {
+std::expected<void, std::string> NodeChannelManager::start(const NodeSettings& settings, NodeChannels& hosting, LocalNode node) {
   if (!settings.channel_manager.on) {
     return {};
   }
@@ -64,12 +64,6 @@ void NodeChannelManager::commit(ControlListeners::Change& change, const NodeSett
     manager_->set_policy(policy_of(next));
   }
 }
-
-bool NodeChannelManager::frame_in(LinkIndex link, std::uint32_t generation, std::span<const std::byte> frame) {
-  return approval_ != nullptr && approval_->frame_in(link, generation, frame);
-}
-
-bool NodeChannelManager::answer_in(LinkIndex link, std::span<const std::byte> frame) { return approval_ != nullptr && approval_->answer_in(link, frame); }
 
 void NodeChannelManager::drain() {
   listeners_.close();

@@ -12,6 +12,7 @@
 #include "channel_manager/channel_manager_server.h"
 #include "node/control_listeners.h"
 #include "node/node_approval.h"
+#include "node/node_channels.h"
 #include "node/settings.h"
 
 namespace slipway {
@@ -26,16 +27,14 @@ class NodeChannelManager {
   // Binds the addresses; nothing is accepted before start().
   std::expected<void, std::string> open(const NodeSettings& settings);
   // The node's channels are there. The error: what was remembered of them cannot be read.
-  std::expected<void, std::string> start(const NodeSettings& settings, NodeChannels& channels, ChannelNode node);
+  std::expected<void, std::string> start(const NodeSettings& settings, NodeChannels& channels, LocalNode node);
   // See ControlListeners: null where there is no such service.
   std::expected<std::unique_ptr<ControlListeners::Change>, std::string> prepare(const NodeSettings& next);
   void commit(ControlListeners::Change& change, const NodeSettings& next, ReloadRow& row);
   void drain();
 
-  // For the application that asks owners; false: for another.
-  bool frame_in(LinkIndex link, std::uint32_t generation, std::span<const std::byte> frame);
-  bool answer_in(LinkIndex link, std::span<const std::byte> frame);
-  bool turn() { return approval_ != nullptr && approval_->turn(); }
+  // The application that asks owners; null: there is none.
+  [[nodiscard]] LocalApplication* local() { return approval_ == nullptr ? nullptr : &approval_->local(); }
   [[nodiscard]] std::vector<ListenerRow> listeners() const { return listeners_.rows(); }
 
  private:

@@ -4,14 +4,10 @@
 
 #include <utility>
 
-#include "channel/channel_bounds.h"
 #include "channel/channel_host.h"
 #include "channel/key_file.h"
-#include "channel/local_connection.h"
 #include "channel/sqlite_store.h"
-#include "frame/frame.h"
-#include "identity/jwt_identity.h"
-#include "identity/shared_secret.h"
+#include "node/channel_identity.h"
 
 namespace slipway {
 
@@ -28,26 +24,19 @@ IdentityBinding binding_of(const std::string& word) {
 
 }  // namespace
 
-struct NodeChannels::Impl final : LocalWire {
-  explicit Impl(ChannelNode of) : node(std::move(of)) {}
-  ~Impl() override { host.reset(); }  // before its connection, which calls us
-
-  void control(std::span<const std::byte> frame) override { node.subscribe(link, frame); }
-  void publish(std::span<const std::byte> frame) override { node.publish(link, frame); }
-  bool busy() override { return node.behind(); }
+struct NodeChannels::Impl {
+  explicit Impl(LocalNode of) : node(std::move(of)) {}
   std::expected<Identity, std::string> make_identity();
 
-  ChannelNode node;
+  LocalNode node;
   ChannelSettings settings;
   Identity identity;
   std::unique_ptr<SqliteStore> store;
-  std::shared_ptr<LocalConnection> connection;
-  std::unique_ptr<ChannelHost> host;
-  ChannelNode::Link link;
-  bool running = false;   // turn(): an application's key operation gives the node its turns, not itself
+  std::unique_ptr<LocalApplication> local;
+  std::unique_ptr<ChannelHost> host;   // ends before what it calls
 };
 
-NodeChannels::NodeChannels(ChannelNode node) : impl_(std::make_unique<Impl>(std::move(node))) {}
+NodeChannels::NodeChannels(LocalNode node) : impl_(std::make_unique<Impl>(std::move(node))) {}
 NodeChannels::~NodeChannels() = default;
 
 Channels* NodeChannels::channels() { return impl_->host.get(); }
@@ -71,39 +60,17 @@ std::expected<Identity, std::string> NodeChannels::Impl::make_identity() {
   }
   const mls::View scalar = key->mls_key().private_key();
   std::string keep(reinterpret_cast<const char*>(scalar.data()), scalar.size());
-  Identity out;
-  if (!settings.secret_file.empty()) {
-    auto secret = read_secret_line(settings.secret_file);
-    if (!secret) {
-      return std::unexpected(secret.error());
-    }
-    SharedSecretOptions options{.base = settings.name.text(), .secret = *secret, .subject = {}, .key = std::move(*key)};
-    if (!settings.subject.empty()) {
-      options.subject = settings.subject;
-    } else if (!kept_subject.empty()) {
-      options.subject = std::string(kept_subject);
-    }
-    auto made = shared_secret_identity(std::move(options));
-    wipe(*secret);
-    if (!made) {
-      return std::unexpected(fmt::format("the secret in {}: {}", settings.secret_file, made.error().message()));
-    }
-    out = std::move(*made);
-  } else {
-    auto provider = jwt_provider({.signing_key = settings.token_key,
-                                  .subject = settings.token.subject,
-                                  .issuer = settings.token.issuer,
-                                  .audiences = settings.token.audiences,
-                                  .duration_s = settings.token.duration_s,
-                                  .key = std::move(*key)});
-    auto verifier = jwt_verifier({.keys = {settings.verify_key}, .rules = settings.verify});
-    if (!provider || !verifier) {
-      return std::unexpected(fmt::format("`slipway.channels.identity.{}`: {}", provider ? "verify" : "token",
-                                         provider ? verifier.error().message() : provider.error().message()));
-    }
-    out = {std::move(*provider), std::move(*verifier)};
+  std::optional<std::string> subject;
+  if (!settings.subject.empty()) {
+    subject = settings.subject;
+  } else if (!kept_subject.empty()) {
+    subject = std::string(kept_subject);
   }
-  keep += out.provider->subject();
+  auto out = channel_identity(settings, {.name = settings.name, .subject = std::move(subject), .key = std::move(*key)});
+  if (!out) {
+    return out;
+  }
+  keep += out->provider->subject();
   if (store && keep != kept) {
     store->put(kIdentityName, keep, {});
   }
@@ -142,12 +109,11 @@ std::expected<void, std::string> NodeChannels::start() {
   if (!in.settings.on) {
     return {};
   }
-  auto link = in.node.open_link(in.settings.name.text());
-  if (!link) {
-    return std::unexpected("no link for the node's channels: " + link.error());
+  auto local = LocalApplication::open(in.node, in.settings.name.text());
+  if (!local) {
+    return std::unexpected("no link for the node's channels: " + local.error());
   }
-  in.link = *link;
-  in.connection = std::make_shared<LocalConnection>(in);
+  in.local = std::move(*local);
   ChannelHostOptions options{.local_name = in.settings.name,
                              .identity = std::move(in.identity),
                              .binding = binding_of(in.settings.binding),
@@ -160,7 +126,7 @@ std::expected<void, std::string> NodeChannels::start() {
   for (const auto& hosted : in.settings.hosted) {
     options.hosted.push_back({hosted.name, hosted.mls, hosted.participants});
   }
-  auto host = ChannelHost::create(*in.node.loop, in.connection, std::move(options));
+  auto host = ChannelHost::create(*in.node.loop, in.local->connection(), std::move(options));
   if (!host) {
     return std::unexpected(host.error());
   }
@@ -175,30 +141,6 @@ void NodeChannels::stop() {
   }
 }
 
-void NodeChannels::frame_in(LinkIndex link, std::uint32_t generation, std::span<const std::byte> frame) {
-  if (impl_->connection && link == impl_->link.index && generation == impl_->link.generation) {
-    impl_->connection->frame_in(frame);
-  }
-}
-
-void NodeChannels::answer_in(std::span<const std::byte> frame) {
-  if (!impl_->connection || frame_kind(frame.data()) != static_cast<std::uint8_t>(FrameKind::kSubscriptionAck)) {
-    return;
-  }
-  if (const auto answer = decode_subscription_ack(frame)) {
-    impl_->connection->answer_in(*answer);
-  }
-}
-
-bool NodeChannels::turn() {
-  Impl& in = *impl_;
-  if (!in.connection || in.running) {
-    return false;
-  }
-  in.running = true;
-  const bool more = in.connection->pump([&in] { return in.node.loop->refresh_now(); }, kLocalTurnNs);
-  in.running = false;
-  return more;
-}
+LocalApplication* NodeChannels::local() { return impl_->local.get(); }
 
 }  // namespace slipway

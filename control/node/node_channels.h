@@ -1,41 +1,21 @@
 #pragma once
-// The node's side of the channels that it hosts (control/channel): who it is as an application, the link of that application,
-// and the turns that it gets. Control thread.
+// The node's side of the channels that it hosts (control/channel): who it is as an application, and what it keeps. Control
+// thread.
 
-#include <cstdint>
 #include <expected>
-#include <functional>
 #include <memory>
-#include <span>
 #include <string>
 
-#include "base/link.h"
 #include "channel/channels.h"
 #include "channel/sealed_store.h"
 #include "node/channel_settings.h"
+#include "node/local_application.h"
 
 namespace slipway {
 
-class Loop;
-
-// What the node does for its application.
-struct ChannelNode {
-  struct Link {
-    LinkIndex index = kNoLink;
-    std::uint32_t generation = 0;
-  };
-  Loop* loop = nullptr;
-  std::function<std::expected<Link, std::string>(const std::string& name)> open_link;
-  std::function<void(Link, std::span<const std::byte> frame)> subscribe;   // a Subscribe or Unsubscribe
-  std::function<void(Link, std::span<const std::byte> frame)> publish;
-  std::function<bool()> behind;            // a worker has far too much to do
-  std::function<void()> between_steps;     // links and subscriptions are served
-  std::function<void(bool bad, std::string text)> log;
-};
-
 class NodeChannels {
  public:
-  explicit NodeChannels(ChannelNode node);
+  explicit NodeChannels(LocalNode node);
   ~NodeChannels();
   NodeChannels(const NodeChannels&) = delete;
   NodeChannels& operator=(const NodeChannels&) = delete;
@@ -46,10 +26,7 @@ class NodeChannels {
   std::expected<void, std::string> start();
   void stop();   // nothing new is taken
 
-  void frame_in(LinkIndex link, std::uint32_t generation, std::span<const std::byte> frame);
-  void answer_in(std::span<const std::byte> frame);   // a SubscriptionAck
-  // Hands over what waits. True: there is more. Not from inside of anything of the node's.
-  bool turn();
+  [[nodiscard]] LocalApplication* local();   // null: before start(), or this node hosts none
 
   [[nodiscard]] Channels* channels();   // null: this node hosts none
   [[nodiscard]] SealedStore* store();   // null: they end with the node

@@ -62,8 +62,10 @@ void Node::on_event(std::size_t worker, const MailRing::Record& record) {
       return ports_->packet_in(head<PuntedPacket>(bytes).port, tail<PuntedPacket>(bytes), now_ms());
     case Event::kLocalFrame: {
       const auto frame = head<PuntedFrame>(bytes);
-      if (!manager_->frame_in(frame.link, frame.generation, tail<PuntedFrame>(bytes))) {
-        channels_->frame_in(frame.link, frame.generation, tail<PuntedFrame>(bytes));
+      for (LocalApplication* local : local_applications()) {
+        if (local != nullptr && local->frame_in(frame.link, frame.generation, tail<PuntedFrame>(bytes))) {
+          return;
+        }
       }
       return;
     }

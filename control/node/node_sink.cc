@@ -47,8 +47,10 @@ void Node::close_link(const NodeLink& link, std::uint32_t drain_ms) {
 
 void Node::send(const LinkRecord& record, std::span<const std::byte> frame) {
   if (record.transport == LinkTransport::kControl) {
-    if (!manager_->answer_in(record.index, frame)) {
-      channels_->answer_in(frame);
+    for (LocalApplication* local : local_applications()) {
+      if (local != nullptr && local->answer_in(record.index, frame)) {
+        return;
+      }
     }
     return;
   }
