@@ -5,7 +5,7 @@
 #include <ctime>
 #include <utility>
 
-#include "edge/link_id.h"
+#include "edge/uuid.h"
 
 namespace slipway {
 namespace {
@@ -47,7 +47,7 @@ AppApprover::~AppApprover() {
 void AppApprover::ask(const TextName& callback, const ApprovalRequest& request, Done done) {
   const CallNumber number = ++last_;
   auto& call = calls_[number];
-  call.id = random_link_id();
+  call.id = random_uuid();
   call.request = encode_approval_request(request);
   call.done = std::move(done);
   call.timer = app_.loop().after(timeout_ms_ * kNsPerMs, [this, number] {

@@ -10,9 +10,6 @@
 namespace slipway {
 namespace {
 
-constexpr int kInvalidArgument = 3;
-constexpr int kResourceExhausted = 8;
-
 constexpr const char* kFileManagedText =
     "channel manager is running in config mode; modify the config file and restart to change channels or participants";
 
@@ -60,7 +57,7 @@ std::string refusal(const ApprovalOutcome& outcome) {
 
 template <class Request>
 std::unexpected<ManagerCallError> malformed(const std::expected<Request, std::string>& request) {
-  return std::unexpected(ManagerCallError{kInvalidArgument, request.error()});
+  return std::unexpected(ManagerCallError{grpc_status::kInvalidArgument, request.error()});
 }
 
 }  // namespace
@@ -95,7 +92,7 @@ ChannelManager::Answer ChannelManager::tracked(Answer answer) {
 void ChannelManager::handle(std::string_view method, std::span<const std::byte> request, const std::string& caller, std::uint64_t now_s, Answer answer) {
   ++counters_.requests;
   if (under_way_ >= kManagerOperations) {
-    answer(std::unexpected(ManagerCallError{kResourceExhausted, fmt::format("{} requests are under way", under_way_)}));
+    answer(std::unexpected(ManagerCallError{grpc_status::kResourceExhausted, fmt::format("{} requests are under way", under_way_)}));
     return;
   }
   const auto command = [this](Answer to) -> Result {

@@ -1,30 +1,19 @@
 #include "controller/controller_server.h"
 
 #include <fmt/format.h>
-#include <unistd.h>
 
 #include <algorithm>
 #include <deque>
-#include <random>
 #include <unordered_map>
 
 #include "controller/controller_command.h"
 #include "edge/grpc_status.h"
-#include "edge_client/transport_socket.h"
+#include "edge/uuid.h"
+#include "grpc_server/call_server.h"
+#include "grpc_server/connection_list.h"
 
 namespace slipway {
 namespace {
-
-constexpr int kInvalidArgument = 3;
-constexpr int kResourceExhausted = 8;
-
-// A UUID of version 4 (RFC 9562), as upstream's message ids are.
-std::string random_uuid() {
-  std::random_device device;
-  const std::uint32_t b = (device() & 0xFFFF0FFF) | 0x4000;
-  const std::uint32_t c = (device() & 0x3FFFFFFF) | 0x80000000;
-  return fmt::format("{:08x}-{:04x}-{:04x}-{:04x}-{:04x}{:08x}", device(), b >> 16, b & 0xFFFF, c >> 16, c & 0xFFFF, device());
-}
 
 std::span<const std::byte> bytes_of(const std::string& text) { return std::as_bytes(std::span(text)); }
 
@@ -41,17 +30,12 @@ std::size_t chunk_of(std::span<const Row> rows) {
 }  // namespace
 
 std::shared_ptr<const TransportConfig> controller_config(const TransportConfig& listener) {
-  auto config = std::make_shared<TransportConfig>(listener);
-  config->role = TransportRole::kServer;
-  config->protocol = TransportProtocol::kGrpc;
-  config->path = kControllerPath;
-  config->calls = true;  // tools say all that they have to say, end their side, and read on
-  config->max_message_bytes = kControllerMessageBytes;
-  config->max_streams = kControllerStreams;
-  config->stream_window_bytes = kControllerWindowBytes;
-  config->connection_window_bytes = kControllerWindowBytes;
-  config->handshake_timeout_ms = kControllerHandshakeMs;
-  return config;
+  // Tools say all that they have to say, end their side, and read on: as calls do.
+  return call_config(listener, kControllerPath,
+                     {.calls = kControllerStreams,
+                      .message_bytes = kControllerMessageBytes,
+                      .window_bytes = kControllerWindowBytes,
+                      .handshake_ms = kControllerHandshakeMs});
 }
 
 // One connection, and what its streams wait for.
@@ -76,11 +60,11 @@ class ControllerServer::Connection final : public TransportSocketUser {
     }
     auto request = decode_controller_request(message);
     if (!request) {
-      refuse(stream, kInvalidArgument, request.error());
+      refuse(stream, grpc_status::kInvalidArgument, request.error());
       return;
     }
     if (at->second.waiting.size() >= kControllerRequests) {
-      refuse(stream, kResourceExhausted, fmt::format("more than {} requests wait for their answers", kControllerRequests));
+      refuse(stream, grpc_status::kResourceExhausted, fmt::format("more than {} requests wait for their answers", kControllerRequests));
       return;
     }
     if (const auto* other = std::get_if<NotForNodes>(&request->payload); other != nullptr) {
@@ -102,7 +86,7 @@ class ControllerServer::Connection final : public TransportSocketUser {
   void on_sent() override { work(); }
   void on_closed(const TransportError&) override {
     streams_.clear();
-    std::erase_if(server_.connections_, [this](const auto& one) { return one.get() == this; });  // ends this object
+    server_.connections_->end(this);  // ends this object
   }
 
  private:
@@ -197,28 +181,12 @@ class ControllerServer::Connection final : public TransportSocketUser {
   std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);
 };
 
-ControllerServer::ControllerServer(Loop& loop, ControllerBackend& backend) : loop_(loop), backend_(backend) {}
+ControllerServer::ControllerServer(Loop& loop, ControllerBackend& backend)
+    : backend_(backend), connections_(std::make_unique<ConnectionList<Connection>>(loop, kControllerConnections, kControllerMemoryBytes)) {}
 ControllerServer::~ControllerServer() = default;
 
-bool ControllerServer::add(int fd, std::shared_ptr<const TransportConfig> config) {
-  if (connections_.size() >= kControllerConnections) {
-    ::close(fd);
-    return false;
-  }
-  auto connection = std::make_unique<Connection>(*this);
-  connection->socket = TransportSocket::create(loop_, fd, std::move(config), memory_, *connection);
-  if (connection->socket == nullptr) {
-    return false;
-  }
-  connections_.push_back(std::move(connection));
-  return true;
-}
-
-void ControllerServer::drain() {
-  for (auto& connection : connections_) {
-    connection->socket->drain();
-    connection->socket->close();
-  }
-}
+bool ControllerServer::add(int fd, std::shared_ptr<const TransportConfig> config) { return connections_->add(*this, fd, std::move(config)); }
+std::size_t ControllerServer::connections() const { return connections_->size(); }
+void ControllerServer::drain() { connections_->drain(); }
 
 }  // namespace slipway

@@ -9,14 +9,12 @@
 #include <cstddef>
 #include <cstdint>
 #include <expected>
-#include <list>
 #include <memory>
 #include <string>
 
 #include "controller/controller_backend.h"
 #include "controller/controller_bounds.h"
 #include "edge/transport_config.h"
-#include "edge/transport_memory.h"
 #include "loop/loop.h"
 
 namespace slipway {
@@ -25,6 +23,9 @@ inline constexpr const char* kControllerPath = "/controller.proto.v1.ControllerS
 
 // The service's own path and bounds on what a listener's configuration says of TLS and credentials.
 [[nodiscard]] std::shared_ptr<const TransportConfig> controller_config(const TransportConfig& listener);
+
+template <class Connection>
+class ConnectionList;
 
 class ControllerServer {
  public:
@@ -35,15 +36,13 @@ class ControllerServer {
 
   // A connection that was accepted; non-blocking. False: the limit is reached, or memory; it is closed.
   bool add(int fd, std::shared_ptr<const TransportConfig> config);
-  [[nodiscard]] std::size_t connections() const { return connections_.size(); }
+  [[nodiscard]] std::size_t connections() const;
   void drain();  // goodbye to all; new streams are refused
 
  private:
   class Connection;
-  Loop& loop_;
   ControllerBackend& backend_;
-  TransportMemory memory_{kControllerMemoryBytes};
-  std::list<std::unique_ptr<Connection>> connections_;
+  std::unique_ptr<ConnectionList<Connection>> connections_;
 };
 
 }  // namespace slipway

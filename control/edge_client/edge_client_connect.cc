@@ -10,7 +10,7 @@
 #include <cstring>
 #include <utility>
 
-#include "edge/link_id.h"
+#include "edge/uuid.h"
 #include "edge_client/edge_advice.h"
 #include "edge_client/edge_client.h"
 
@@ -52,7 +52,7 @@ std::expected<std::unique_ptr<EdgeClient>, std::string> EdgeClient::open(Loop& l
 
 std::expected<void, std::string> EdgeClient::make_config() {
   if (options_.link_id.empty()) {
-    options_.link_id = random_link_id();
+    options_.link_id = random_uuid();
   }
   auto config = std::make_shared<TransportConfig>();
   config->role = TransportRole::kClient;

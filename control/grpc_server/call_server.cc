@@ -1,20 +1,11 @@
 #include "grpc_server/call_server.h"
 
-#include <unistd.h>
-
-#include <algorithm>
 #include <unordered_map>
 #include <utility>
 
-#include "edge_client/transport_socket.h"
+#include "grpc_server/connection_list.h"
 
 namespace slipway {
-namespace {
-
-constexpr int kInvalidArgument = 3;
-constexpr int kResourceExhausted = 8;
-
-}  // namespace
 
 class CallServer::Connection final : public TransportSocketUser {
  public:
@@ -30,11 +21,11 @@ class CallServer::Connection final : public TransportSocketUser {
       return;
     }
     if (std::exchange(at->second, true)) {
-      finish(stream, kInvalidArgument, "the call has more than one request");
+      finish(stream, grpc_status::kInvalidArgument, "the call has more than one request");
       return;
     }
     if (socket->pending_bytes() >= server_.limits_.queue_bytes) {
-      finish(stream, kResourceExhausted, "answers of other calls wait on this connection: read them first");
+      finish(stream, grpc_status::kResourceExhausted, "answers of other calls wait on this connection: read them first");
       return;
     }
     const StreamHead* head = socket->head(stream);
@@ -44,13 +35,13 @@ class CallServer::Connection final : public TransportSocketUser {
 
   void on_half_closed(std::int32_t stream) override {
     if (const auto at = asked_.find(stream); at != asked_.end() && !at->second) {
-      finish(stream, kInvalidArgument, "the call has no request");
+      finish(stream, grpc_status::kInvalidArgument, "the call has no request");
     }
   }
 
   void on_stream_closed(const StreamEnd& end) override { asked_.erase(end.stream); }
   void on_closed(const TransportError&) override {
-    std::erase_if(server_.connections_, [this](const auto& one) { return one.get() == this; });  // ends this object
+    server_.connections_->end(this);  // ends this object
   }
 
   void answer(std::int32_t stream, std::string_view message) {
@@ -94,7 +85,8 @@ void CallServer::Reply::fail(int grpc_status, std::string_view why) {
 }
 
 CallServer::CallServer(Loop& loop, Service& service, std::string path, const CallLimits& limits)
-    : loop_(loop), service_(service), path_(std::move(path)), limits_(limits), memory_(limits.memory_bytes) {}
+    : service_(service), path_(std::move(path)), limits_(limits),
+      connections_(std::make_unique<ConnectionList<Connection>>(loop, limits.connections, limits.memory_bytes)) {}
 CallServer::~CallServer() = default;
 
 std::shared_ptr<const TransportConfig> call_config(const TransportConfig& listener, const std::string& path, const CallLimits& limits) {
@@ -111,25 +103,8 @@ std::shared_ptr<const TransportConfig> call_config(const TransportConfig& listen
   return config;
 }
 
-bool CallServer::add(int fd, std::shared_ptr<const TransportConfig> config) {
-  if (connections_.size() >= limits_.connections) {
-    ::close(fd);
-    return false;
-  }
-  auto connection = std::make_unique<Connection>(*this);
-  connection->socket = TransportSocket::create(loop_, fd, std::move(config), memory_, *connection);
-  if (connection->socket == nullptr) {
-    return false;
-  }
-  connections_.push_back(std::move(connection));
-  return true;
-}
-
-void CallServer::drain() {
-  for (auto& connection : connections_) {
-    connection->socket->drain();
-    connection->socket->close();
-  }
-}
+bool CallServer::add(int fd, std::shared_ptr<const TransportConfig> config) { return connections_->add(*this, fd, std::move(config)); }
+std::size_t CallServer::connections() const { return connections_->size(); }
+void CallServer::drain() { connections_->drain(); }
 
 }  // namespace slipway

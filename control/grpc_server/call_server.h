@@ -5,7 +5,6 @@
 
 #include <cstddef>
 #include <cstdint>
-#include <list>
 #include <memory>
 #include <span>
 #include <string>
@@ -13,10 +12,12 @@
 
 #include "edge/grpc_status.h"
 #include "edge/transport_config.h"
-#include "edge/transport_memory.h"
 #include "loop/loop.h"
 
 namespace slipway {
+
+template <class Connection>
+class ConnectionList;
 
 struct CallLimits {
   std::size_t connections = 16;           // at a time, over all listeners
@@ -71,16 +72,14 @@ class CallServer {
 
   // A connection that was accepted; non-blocking. False: the limit is reached, or memory; it is closed.
   bool add(int fd, std::shared_ptr<const TransportConfig> config);
-  [[nodiscard]] std::size_t connections() const { return connections_.size(); }
+  [[nodiscard]] std::size_t connections() const;
   void drain();  // goodbye to all; new calls are refused
 
  private:
-  Loop& loop_;
   Service& service_;
   std::string path_;
   CallLimits limits_;
-  TransportMemory memory_;
-  std::list<std::unique_ptr<Connection>> connections_;
+  std::unique_ptr<ConnectionList<Connection>> connections_;
 };
 
 }  // namespace slipway

@@ -3,7 +3,7 @@
 #include <fmt/format.h>
 
 #include "edge/auth_basic.h"
-#include "edge/link_id.h"
+#include "edge/uuid.h"
 
 namespace slipway {
 
@@ -128,7 +128,7 @@ std::expected<std::shared_ptr<const EdgeProfile>, std::string> make_edge_profile
   if (auto added = add_credentials(client, config, credentials); !added) {
     return std::unexpected(added.error());
   }
-  auto out = profile_of(client, std::move(config), negotiation_of(client, node), client.link_id.empty() ? random_link_id() : client.link_id);
+  auto out = profile_of(client, std::move(config), negotiation_of(client, node), client.link_id.empty() ? random_uuid() : client.link_id);
   out->signer = std::move(credentials.signer);
   out->token_file = std::move(credentials.token_file);
   return out;

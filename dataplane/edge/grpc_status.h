@@ -10,7 +10,9 @@ namespace slipway {
 namespace grpc_status {
 inline constexpr int kOk = 0;
 inline constexpr int kUnknown = 2;
+inline constexpr int kInvalidArgument = 3;
 inline constexpr int kPermissionDenied = 7;
+inline constexpr int kResourceExhausted = 8;
 inline constexpr int kUnimplemented = 12;
 inline constexpr int kInternal = 13;
 inline constexpr int kUnavailable = 14;

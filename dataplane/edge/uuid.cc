@@ -1,4 +1,4 @@
-#include "edge/link_id.h"
+#include "edge/uuid.h"
 
 #include <cstdint>
 #include <cstdio>
@@ -6,7 +6,7 @@
 
 namespace slipway {
 
-std::string random_link_id() {
+std::string random_uuid() {
   std::random_device device;
   const std::uint32_t a = device();
   const std::uint32_t b = (device() & 0xFFFF0FFF) | 0x4000;
