@@ -19,6 +19,7 @@
 // all. While nothing is up, sessions live on: they repeat what was not acknowledged, as their settings say; when the node is back,
 // what may have been lost meanwhile is repeated at once.
 
+#include <array>
 #include <cstdint>
 #include <deque>
 #include <expected>
@@ -37,6 +38,7 @@
 #include "identity/command_guard.h"
 #include "loop/loop.h"
 #include "session/session_layer.h"
+#include "wire/data_frames.h"
 #include "wire/session_wire.h"
 
 namespace slipway {
@@ -148,6 +150,16 @@ class App {
     bool answered = false;
     std::uint32_t refusals = 0;
   };
+  // What is known of data that came before: from whom, in which session, with which headers.
+  struct DataLane {
+    std::array<std::byte, frame_offset::kSessionMessageType - frame_offset::kDestination> names;  // destination and source as they lie in a frame
+    std::uint32_t session_id = 0;
+    std::uint8_t session_type = 0;
+    std::string header;
+    FullName source;
+    FullName destination;
+    SessionLayer::DataWay way;
+  };
   // What the application is told at the end of the turn. An answer is told in any case, also when the App goes first.
   using Notice = std::move_only_function<void()>;
   struct Answer {
@@ -173,11 +185,16 @@ class App {
   [[nodiscard]] bool has_route(const Name& to) const;
   void remember_way(const Name& source, ConnectionId id);
   void count_sent(std::size_t body_bytes);
-  void transmit(Attached& attached, const SessionMessage& message, FrameHeader header, std::string body);
+  void transmit(Attached& attached, const FrameHeader& header, std::span<const std::byte> body, std::span<const std::byte> rest = {});
+
+  // The short way of data (app_datapath.cc).
+  bool take_data(ConnectionId id, std::span<const std::byte> frame);
+  void remember_data(const SessionMessage& message, std::span<const std::byte> frame);
 
   // Messages (app_messages.cc).
   void on_frame(ConnectionId id, std::span<const std::byte> frame);
   void send(SessionMessage message);
+  void send_data(Attached& attached, const SessionMessage& message);
   void carry_out();
   void carry_out_one(Action& action);
   void notify(Notice notice);
@@ -240,7 +257,12 @@ class App {
   std::deque<AnycastPeer> anycast_order_;  // the oldest first
   std::deque<std::shared_ptr<AppSession>> unclaimed_;
 
-  std::deque<std::variant<DeliverMessage, Notice, Answer>> notices_;
+  using AnyNotice = std::variant<DeliverMessage, Notice, Answer>;
+  std::vector<AnyNotice> notices_;
+  std::vector<AnyNotice> told_;  // its room is used again
+  std::vector<std::unique_ptr<DataLane>> lanes_;             // kDataLanes, or none yet; by names and session id
+  std::array<DataHeader, kDataHeaders> data_headers_;        // by destination
+  std::string lead_;                                         // of the message that goes out
   Actions spare_;  // its room is used again
   bool notices_scheduled_ = false;
   TimerId timer_ = TimerId::kNone;

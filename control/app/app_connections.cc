@@ -318,23 +318,29 @@ void App::count_sent(std::size_t body_bytes) {
   counters_.sent_bytes += kFrameHeaderBytes + body_bytes;
 }
 
-void App::transmit(Attached& attached, const SessionMessage& message, FrameHeader header, std::string body) {
+void App::transmit(Attached& attached, const FrameHeader& header, std::span<const std::byte> body, std::span<const std::byte> rest) {
+  const std::size_t bytes = body.size() + rest.size();
   const auto wait = [&] {
     // Data that is repeated anyway may be lost here; commands are few.
-    if (attached.waiting.size() >= kMaxWaitingFrames || attached.waiting_bytes + body.size() > kMaxWaitingBytes) {
+    if (attached.waiting.size() >= kMaxWaitingFrames || attached.waiting_bytes + bytes > kMaxWaitingBytes) {
       ++counters_.overflowed;
       return;
     }
-    busy_ |= carries_data(message.type);
-    attached.waiting_bytes += body.size();
-    attached.waiting.push_back({header, std::move(body)});
+    busy_ |= carries_data(static_cast<MessageType>(header.session_message_type));
+    std::string joined;
+    joined.reserve(bytes);
+    for (const auto part : {body, rest}) {
+      joined.append(reinterpret_cast<const char*>(part.data()), part.size());
+    }
+    attached.waiting_bytes += bytes;
+    attached.waiting.push_back({header, std::move(joined)});
   };
   if (!attached.waiting.empty()) {
     wait();
     return;
   }
-  switch (attached.port->send(header, {reinterpret_cast<const std::byte*>(body.data()), body.size()})) {
-    case SendStatus::kQueued: count_sent(body.size()); break;
+  switch (attached.port->send_parts(header, body, rest)) {
+    case SendStatus::kQueued: count_sent(bytes); break;
     case SendStatus::kFull: wait(); break;
     case SendStatus::kDown: ++counters_.not_connected; break;
     case SendStatus::kTooBig: ++counters_.too_big; break;

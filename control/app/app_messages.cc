@@ -13,6 +13,9 @@ constexpr std::uint32_t kNoAnycast = ~std::uint32_t{0};  // no session has it
 }  // namespace
 
 void App::on_frame(ConnectionId id, std::span<const std::byte> frame) {
+  if (take_data(id, frame)) {
+    return;
+  }
   auto wire = decode_frame(frame);
   if (!wire) {
     ++counters_.malformed;
@@ -26,6 +29,9 @@ void App::on_frame(ConnectionId id, std::span<const std::byte> frame) {
     counters_.unverified += message.authentic ? 0 : 1;
   }
   remember_way(message.source.hashed(), id);
+  if (message.type == MessageType::kMsg) {
+    remember_data(message, frame);
+  }
   layer_.on_message(now_ms(), std::move(message));
   carry_out();
 }
@@ -37,6 +43,10 @@ void App::send(SessionMessage message) {
     return;
   }
   const bool command = is_command(message.type);
+  if (!command && message.metadata.empty()) {
+    send_data(*attached, message);
+    return;
+  }
   if (command || message.identity.empty()) {
     const auto token = identity_.provider().token(unix_now_s());
     message.identity = token ? std::string(*token) : std::string();
@@ -52,16 +62,17 @@ void App::send(SessionMessage message) {
     signatures = std::move(*made);
   }
   const FrameHeader header = frame_header_of(message);
-  std::string body = encode_frame_body(message, content, signatures);
+  const std::string encoded = encode_frame_body(message, content, signatures);
+  const auto body = std::as_bytes(std::span(encoded));
   if (message.type == MessageType::kDiscoveryRequest && attached_.size() > 1 && !has_route(message.destination.hashed())) {
     // Wherever the name can be found: the first answer counts, and nobody keeps anything for an answer that came late.
     for (const auto& one : attached_) {
       if (one.get() != attached && one->connection->state() == ConnectionState::kUp) {
-        transmit(*one, message, header, body);
+        transmit(*one, header, body);
       }
     }
   }
-  transmit(*attached, message, header, std::move(body));
+  transmit(*attached, header, body);
 }
 
 // Everything that goes out goes at once, in order; what the application is told waits for the end of the turn.
@@ -206,9 +217,8 @@ void App::schedule_notices() {
 
 void App::run_notices() {
   // What these cause waits for the next turn, so that the connection gets its share.
-  for (std::size_t left = notices_.size(); left > 0; --left) {
-    auto notice = std::move(notices_.front());
-    notices_.pop_front();
+  told_.swap(notices_);
+  for (AnyNotice& notice : told_) {
     if (auto* delivery = std::get_if<DeliverMessage>(&notice)) {
       deliver(std::move(*delivery));
     } else if (auto* call = std::get_if<Notice>(&notice)) {
@@ -217,6 +227,7 @@ void App::run_notices() {
       std::get<Answer>(notice).call();
     }
   }
+  told_.clear();
 }
 
 void App::arm_timer() {

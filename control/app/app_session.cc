@@ -166,13 +166,13 @@ std::uint64_t AppSession::epoch() const {
 }
 
 void AppSession::on_message(std::function<void(AppMessage)> handler) {
-  message_handler_ = std::move(handler);
+  message_handler_ = handler ? std::make_shared<const std::function<void(AppMessage)>>(std::move(handler)) : nullptr;
   while (message_handler_ && !unread_.empty()) {
     AppMessage message = std::move(unread_.front());
     unread_.pop_front();
     unread_bytes_ -= size_of(message.payload);
     const auto call = message_handler_;  // it may set another
-    call(std::move(message));
+    (*call)(std::move(message));
   }
 }
 
@@ -189,9 +189,8 @@ std::optional<AppMessage> AppSession::take_message() {
 void AppSession::on_event(std::function<void(const SessionEvent&)> handler) { event_handler_ = std::move(handler); }
 
 void AppSession::deliver(AppMessage message) {
-  if (message_handler_) {
-    const auto call = message_handler_;
-    call(std::move(message));
+  if (const auto call = message_handler_) {
+    (*call)(std::move(message));
     return;
   }
   if (unread_.size() >= kMaxUnreadMessages || unread_bytes_ + size_of(message.payload) > kMaxUnreadBytes) {

@@ -114,7 +114,7 @@ class AppSession : public std::enable_shared_from_this<AppSession> {
   bool creator_ = false;
   bool answers_only_ = false;  // anycast of a peer
   std::optional<CloseReason> closed_;
-  std::function<void(AppMessage)> message_handler_;
+  std::shared_ptr<const std::function<void(AppMessage)>> message_handler_;  // shared: held while it runs, as it may set another
   std::function<void(const SessionEvent&)> event_handler_;
   std::deque<AppMessage> unread_;
   std::size_t unread_bytes_ = 0;

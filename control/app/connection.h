@@ -61,6 +61,8 @@ class AppPort {
   virtual void unsubscribe(std::uint64_t subscription) = 0;
   // A publish. The header's source has our id.
   virtual SendStatus send(const FrameHeader& header, std::span<const std::byte> body) = 0;
+  // The body in two parts, for those who can do without joining them first.
+  virtual SendStatus send_parts(const FrameHeader& header, std::span<const std::byte> body, std::span<const std::byte> rest);
   [[nodiscard]] virtual std::size_t max_frame_bytes() const = 0;
 };
 

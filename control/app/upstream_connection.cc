@@ -29,7 +29,8 @@ class UpstreamPort final : public AppPort {
   ~UpstreamPort() override;
   std::uint64_t subscribe(const TextName& name, Answer done) override;
   void unsubscribe(std::uint64_t subscription) override;
-  SendStatus send(const FrameHeader& header, std::span<const std::byte> body) override;
+  SendStatus send(const FrameHeader& header, std::span<const std::byte> body) override { return send_parts(header, body, {}); }
+  SendStatus send_parts(const FrameHeader& header, std::span<const std::byte> body, std::span<const std::byte> rest) override;
   [[nodiscard]] std::size_t max_frame_bytes() const override { return kMaxUpstreamMessageBytes; }
 
   Handlers handlers;
@@ -151,11 +152,11 @@ class UpstreamConnection final : public Connection, public std::enable_shared_fr
     subscriptions_.erase(found);
   }
 
-  SendStatus send(UpstreamPort* from, FrameHeader header, std::span<const std::byte> body) {
+  SendStatus send(UpstreamPort* from, FrameHeader header, std::span<const std::byte> body, std::span<const std::byte> rest) {
     header.kind = FrameKind::kPublish;
-    frame_.resize(kFrameHeaderBytes + body.size());
+    frame_.resize(kFrameHeaderBytes + body.size() + rest.size());
     store_header(frame_.data(), header);
-    std::ranges::copy(body, frame_.begin() + kFrameHeaderBytes);
+    std::ranges::copy(rest, std::ranges::copy(body, frame_.begin() + kFrameHeaderBytes).out);
     const bool to_all = header.fanout != kOneReceiver;
     const bool local = give_locally(from, header.destination, to_all);
     if (local && !to_all) {
@@ -397,7 +398,9 @@ UpstreamPort::UpstreamPort(UpstreamConnection& connection, TextName own_name, Ha
 UpstreamPort::~UpstreamPort() { connection_.remove(this); }
 std::uint64_t UpstreamPort::subscribe(const TextName& which, Answer done) { return connection_.subscribe(this, which, std::move(done)); }
 void UpstreamPort::unsubscribe(std::uint64_t subscription) { connection_.unsubscribe(subscription); }
-SendStatus UpstreamPort::send(const FrameHeader& header, std::span<const std::byte> body) { return connection_.send(this, header, body); }
+SendStatus UpstreamPort::send_parts(const FrameHeader& header, std::span<const std::byte> body, std::span<const std::byte> rest) {
+  return connection_.send(this, header, body, rest);
+}
 
 }  // namespace
 

@@ -129,15 +129,18 @@ PublishStatus ClientApplication::publish(const Destination& to, std::string_view
   return publish(to, std::span(reinterpret_cast<const std::byte*>(payload.data()), payload.size()), session_id, message_id);
 }
 
-PublishStatus ClientApplication::publish_frame(FrameHeader header, std::span<const std::byte> body) {
+PublishStatus ClientApplication::publish_frame(FrameHeader header, std::span<const std::byte> body, std::span<const std::byte> rest) {
   header.kind = FrameKind::kPublish;
   if (header.source.id != hashed_.id) {
     header.source = hashed_;
   }
-  return send(header.destination, header.fanout != 1, kFrameHeaderBytes + body.size(), [&](std::byte* at) {
+  return send(header.destination, header.fanout != 1, kFrameHeaderBytes + body.size() + rest.size(), [&](std::byte* at) {
     store_header(at, header);
     if (!body.empty()) {
       std::memcpy(at + kFrameHeaderBytes, body.data(), body.size());
+    }
+    if (!rest.empty()) {
+      std::memcpy(at + kFrameHeaderBytes + body.size(), rest.data(), rest.size());
     }
   });
 }

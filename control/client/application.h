@@ -68,7 +68,8 @@ class ClientApplication {
   PublishStatus publish(const Destination& to, std::string_view payload, std::uint32_t session_id = 0, std::uint32_t message_id = 0);
   // A frame whose body the caller made (other content than an application's bytes). The header's source is set to
   // our name, unless it is that of another service with our id; fanout 1 means one receiver, anything else all.
-  PublishStatus publish_frame(FrameHeader header, std::span<const std::byte> body);
+  // The body may come in two parts.
+  PublishStatus publish_frame(FrameHeader header, std::span<const std::byte> body, std::span<const std::byte> rest = {});
 
  private:
   friend class ClientLink;

@@ -115,6 +115,9 @@ void DataReceiver::advance(TimeMs now) {
 
 std::optional<TimeMs> DataReceiver::next_deadline() {
   std::optional<TimeMs> best;
+  if (!facts_.reliability) {
+    return best;  // nothing is waited for
+  }
   for (Source& source : sources_) {
     if (source.stream) {
       sooner(best, source.stream->next_deadline());

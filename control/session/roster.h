@@ -33,6 +33,9 @@ class Roster {
   void clear();
 
   [[nodiscard]] MemberSlot find(const Name& name) const;
+  [[nodiscard]] bool is(MemberSlot slot, const Name& name) const {
+    return slot < slots_.size() && slots_[slot] && slots_[slot]->name.hashed() == name;
+  }
   [[nodiscard]] bool contains(const FullName& name) const { return find(name.hashed()) != kNoSlot; }
   // The only instance of the service, or the exact one if the name has an id. kNoSlot if none, or several: see count.
   [[nodiscard]] MemberSlot find_instance(const FullName& name) const;

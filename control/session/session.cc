@@ -123,6 +123,27 @@ void Session::on_data_message(TimeMs now, SessionMessage message) {
   }
 }
 
+MemberSlot Session::data_slot(const SessionMessage& message) const {
+  if (facts_.reliability || group_ || message.session_type != facts_.type || !is_for_us(message.destination)) {
+    return kNoSlot;
+  }
+  return roster_.find(message.source.hashed());
+}
+
+bool Session::hands_on(MemberSlot slot, const Name& source, bool from_slipway) {
+  if (!taking_data_ || offline_ || closed() || phase_ == Phase::kLeaving || stopped_ == SessionFault::kRemoved || !facts_.direction.receives ||
+      !roster_.is(slot, source)) {
+    return false;
+  }
+  Member& member = roster_[slot];
+  if (!member.direction.sends || member.status != MemberStatus::kOnline) {
+    return false;
+  }
+  member.misses = 0;
+  member.from_slipway = from_slipway;
+  return true;
+}
+
 void Session::take_data(TimeMs now, MemberSlot slot, SessionMessage message) {
   if (!facts_.direction.receives) {
     ++out_.refused().not_receiving;

@@ -60,6 +60,10 @@ class Session {
 
   // --- events --------------------------------------------------------------------------------------------------
   void on_message(TimeMs now, SessionMessage message);
+  // The slot of the source if all that on_message does with such a message is to hand it on; else kNoSlot.
+  [[nodiscard]] MemberSlot data_slot(const SessionMessage& message) const;
+  // Whether that is still so. The source has given a sign of life.
+  bool hands_on(MemberSlot slot, const Name& source, bool from_slipway);
   void on_subscription(TimeMs now, const FullName& name, bool accepted);
   void on_network(TimeMs now, bool there) { sender_.on_network(now, there); }
   void advance(TimeMs now);

@@ -70,6 +70,7 @@ SessionParts SessionLayer::parts_of(SessionFacts facts) {
 
 SessionHandle SessionLayer::keep(std::unique_ptr<Session> session) {
   const SessionHandle handle = session->facts().handle;
+  ++generation_;
   by_id_.emplace(session->facts().id, handle);
   sessions_.emplace(handle, Entry{std::move(session), std::nullopt});
   touched(handle);
@@ -111,6 +112,7 @@ std::expected<SessionHandle, SessionError> SessionLayer::create_anycast(TimeMs n
   if (!facts) {
     return std::unexpected(std::move(facts.error()));
   }
+  ++generation_;
   anycast_sessions_.emplace(facts->handle, std::pair{facts->id, AnycastConfig{config.reliability}});
   return facts->handle;
 }
@@ -252,6 +254,19 @@ void SessionLayer::on_message(TimeMs now, SessionMessage message) {
   }
   sessions_.at(handle).session->on_message(now, std::move(message));
   touched(handle);
+}
+
+std::optional<SessionLayer::DataWay> SessionLayer::data_way(const SessionMessage& message) const {
+  if (message.type != MessageType::kMsg || message.source == config_.local || is_anycast(message) || by_id_.count(message.session_id) != 1) {
+    return std::nullopt;  // of two sessions with one id the source decides, and may decide otherwise for the next message
+  }
+  const SessionHandle handle = by_id_.find(message.session_id)->second;
+  Session& session = *sessions_.at(handle).session;
+  const MemberSlot slot = session.data_slot(message);
+  if (slot == kNoSlot) {
+    return std::nullopt;
+  }
+  return DataWay{handle, &session, slot, message.from_slipway, generation_};
 }
 
 // Stateless: an answer costs nothing to forget.
@@ -397,6 +412,7 @@ void SessionLayer::touched(SessionHandle handle) {
       left_.pop_front();
     }
   }
+  ++generation_;
   const auto [first, last] = by_id_.equal_range(id);
   by_id_.erase(std::find_if(first, last, [handle](const auto& pair) { return pair.second == handle; }));
   sessions_.erase(at);

@@ -76,6 +76,20 @@ class SessionLayer {
 
   // --- events ----------------------------------------------------------------------------------------------------
   void on_message(TimeMs now, SessionMessage message);
+  // Of messages that a session does nothing with but hand them on: no MLS, no acknowledgements, an ordinary member that is there. What
+  // on_message would deliver of the same source, destination and session may then be delivered without it.
+  struct DataWay {
+    SessionHandle handle{};
+    Session* session = nullptr;
+    MemberSlot slot = kNoSlot;
+    bool from_slipway = false;
+    std::uint64_t generation = 0;
+  };
+  [[nodiscard]] std::optional<DataWay> data_way(const SessionMessage& message) const;
+  // One more message on the way, of this source: true, it is the caller's to deliver; false: on_message decides.
+  [[nodiscard]] bool passes(const DataWay& way, const Name& source) const {
+    return way.generation == generation_ && way.session->hands_on(way.slot, source, way.from_slipway);
+  }
   void on_subscription(TimeMs now, SessionHandle session, const FullName& name, bool accepted);
   // The way to the network was lost, or is back; there is one at the beginning. Optional: without it losses are repaired by timeouts.
   void on_network(TimeMs now, bool there);
@@ -147,6 +161,7 @@ class SessionLayer {
   std::deque<Tombstone> tombstones_;
   std::deque<LeftGroup> left_;
   std::uint64_t last_handle_ = 0;
+  std::uint64_t generation_ = 1;  // of which sessions there are: ways of before are not valid
   TimeMs last_now_ = 0;      // as given
   TimeMs taken_back_ = 0;    // sum of the clock's steps back
 };

@@ -130,6 +130,61 @@ TEST_P(Kinds, MulticastOfFour) {
 }
 
 // The node drops everybody: connections come back, names are subscribed again, nothing is lost or comes twice.
+// Most messages go a short way, some do not; nobody sees which.
+TEST(PlainData, EverythingInOrderAndAsItWasSent) {
+  FakeNode node;
+  const auto alice = connected("alice", node.tcp());
+  const auto room = get(alice->create_session(MulticastOptions{.channel = named("room"), .mls_enabled = false}));
+  std::vector<std::unique_ptr<BlockingApp>> apps;
+  std::vector<std::unique_ptr<BlockingSession>> members;
+  for (const char* name : {"bob", "carol"}) {
+    apps.push_back(connected(name, node.tcp()));
+    ASSERT_TRUE(room->invite(named(name)));
+    members.push_back(get(apps.back()->listen_for_session()));
+  }
+  const std::string large(100'000, 'x');
+  const auto body = [&](int i) { return i % 50 == 7 ? std::string() : std::to_string(i) + (i % 100 == 3 ? large : std::string()); };
+  const auto type = [](int i) { return i % 7 == 1 ? std::string("gr\xC3\xBC\xC3\x9F") : i % 7 == 2 ? std::string("text") : std::string("msg"); };
+  for (int i = 0; i < 300; ++i) {
+    PublishOptions options{.payload_type = type(i)};
+    if (i % 11 == 5) {
+      options.metadata = {{"n", std::to_string(i)}};
+    }
+    ASSERT_TRUE(room->publish(body(i), options));
+  }
+  for (std::size_t m = 0; m < members.size(); ++m) {
+    for (int i = 0; i < 300; ++i) {
+      const AppMessage heard = get(members[m]->get_message());
+      ASSERT_EQ(text(heard), body(i)) << i;
+      EXPECT_EQ(heard.payload_type, type(i));
+      EXPECT_EQ(heard.source, alice->name());
+      EXPECT_EQ(heard.source.shown(), alice->name().shown());
+      EXPECT_EQ(heard.destination, room->destination());
+      EXPECT_EQ(heard.session_id, room->id());
+      EXPECT_EQ(heard.message_id, static_cast<std::uint32_t>(i + 1));
+      EXPECT_EQ(heard.metadata.size(), i % 11 == 5 ? 1u : 0u);
+      EXPECT_FALSE(heard.directed);
+    }
+  }
+  // To one member alone: no other way than before.
+  ASSERT_TRUE(members[0]->publish("of bob"));
+  const AppMessage of_bob = get(room->get_message());
+  ASSERT_TRUE(room->publish_to(of_bob, "to bob alone"));
+  ASSERT_TRUE(room->publish("to all"));
+  EXPECT_TRUE(get(members[0]->get_message()).directed);
+  EXPECT_EQ(text(get(members[0]->get_message())), "to all");
+  EXPECT_EQ(text(get(members[1]->get_message())), "of bob");
+  EXPECT_EQ(text(get(members[1]->get_message())), "to all");
+  // Whoever was removed is heard no more, however well it was known.
+  ASSERT_TRUE(room->publish("known"));
+  EXPECT_EQ(text(get(members[0]->get_message())), "known");
+  ASSERT_TRUE(room->remove(named("bob")));
+  EXPECT_EQ(fault_of(members[0]->get_message()), SessionFault::kClosed);
+  ASSERT_TRUE(room->publish("still"));
+  EXPECT_EQ(text(get(members[1]->get_message())), "known");
+  EXPECT_EQ(text(get(members[1]->get_message())), "still");
+}
+
 TEST_P(Kinds, TheNodeForgetsEverything) {
   const auto alice = connected("alice", node_.tcp());
   const auto bob = connected("bob", node_.tcp());

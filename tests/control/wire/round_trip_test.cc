@@ -2,8 +2,10 @@
 
 #include <gtest/gtest.h>
 
+#include <cstring>
 #include <random>
 
+#include "wire/data_frames.h"
 #include "wire/header_protection.h"
 #include "wire/session_wire.h"
 
@@ -127,6 +129,57 @@ TEST(RoundTrip, LargePayload) {
   const auto read = decode_frame(as_bytes(frame));
   ASSERT_TRUE(read);
   expect_same(m, *read);
+}
+
+TEST(ShortWay, WritesWhatTheLongWayWrites) {
+  Maker make(5);
+  DataHeader header;  // of all of them in turn
+  for (int i = 0; i < 2'000; ++i) {
+    SessionMessage m = make.message(static_cast<std::uint32_t>(MessageType::kMsg));
+    m.metadata.clear();
+    const auto& content = std::get<AppPayload>(m.payload);
+    std::string body;
+    encode_data_lead(body, header.of(m.source, m.destination, m.identity), content.payload_type, size_of(content.blob));
+    if (content.blob) {
+      body.append(reinterpret_cast<const char*>(content.blob->data()), content.blob->size());
+    }
+    ASSERT_EQ(body, encode_frame_body(m, encode_content(m.payload), {}));
+  }
+}
+
+TEST(ShortWay, ReadsWhatTheLongWayReads) {
+  Maker make(6);
+  for (int i = 0; i < 2'000; ++i) {
+    SessionMessage m = make.message(static_cast<std::uint32_t>(MessageType::kMsg));
+    const bool plain = m.metadata.empty();
+    const std::string body = encode_frame_body(m, encode_content(m.payload), {});
+    const auto view = view_data(as_bytes(body));
+    ASSERT_EQ(view.has_value(), plain);
+    if (view) {
+      const auto& content = std::get<AppPayload>(m.payload);
+      EXPECT_EQ(view->payload_type, content.payload_type);
+      ASSERT_EQ(view->blob.size(), size_of(content.blob));
+      EXPECT_TRUE(view->blob.empty() || std::memcmp(view->blob.data(), content.blob->data(), view->blob.size()) == 0);
+      EXPECT_EQ(view->header, DataHeader().of(m.source, m.destination, m.identity));
+    }
+  }
+}
+
+TEST(ShortWay, LeavesWhatIsNotWholeToTheLongWay) {
+  SessionMessage m = Maker(7).message(static_cast<std::uint32_t>(MessageType::kMsg));
+  m.metadata.clear();
+  m.payload = AppPayload{"type", some_bytes(200, 1)};
+  const std::string body = encode_frame_body(m, encode_content(m.payload), {});
+  ASSERT_TRUE(view_data(as_bytes(body)));
+  for (std::size_t size = 0; size < body.size(); ++size) {
+    EXPECT_FALSE(view_data(as_bytes(body.substr(0, size)))) << size;
+  }
+  EXPECT_FALSE(view_data(as_bytes(body + "x")));
+  EXPECT_FALSE(view_data(as_bytes(body + body)));  // protobuf would merge the two
+  m.payload = AppPayload{"gr\xC3\xBC\xC3\x9F", some_bytes(1, 1)};
+  EXPECT_FALSE(view_data(as_bytes(encode_frame_body(m, encode_content(m.payload), {}))));  // the long way looks whether it is UTF-8
+  m.payload = Heartbeat{1};
+  EXPECT_FALSE(view_data(as_bytes(encode_frame_body(m, encode_content(m.payload), {}))));
 }
 
 TEST(Refused, WhatOnlyAReceiverMaySayIsTakenOut) {
