@@ -44,6 +44,11 @@ bool CommandSender::awaits(CommandPurpose purpose, const FullName& source, std::
 
 bool CommandSender::awaits_any(CommandPurpose purpose, std::uint32_t id) const { return find(purpose, id) != nullptr; }
 
+std::size_t CommandSender::awaited(std::uint32_t id) const {
+  const auto at = std::ranges::find_if(open_, [id](const Open& open) { return std::ranges::find(open.ids, id) != open.ids.end(); });
+  return at == open_.end() ? 0 : at->awaited.size();
+}
+
 bool CommandSender::answered(CommandPurpose purpose, const FullName& source, std::uint32_t id) {
   auto* open = const_cast<Open*>(find(purpose, id));
   if (open == nullptr || std::erase(open->awaited, source) == 0) {

@@ -63,6 +63,8 @@ class CommandSender {
   void advance(TimeMs now);
   [[nodiscard]] std::optional<TimeMs> next_deadline() const;
   [[nodiscard]] std::optional<CommandResult> take_result();
+  // How many answers to this command are still to come.
+  [[nodiscard]] std::size_t awaited(std::uint32_t id) const;
   [[nodiscard]] std::size_t open_count() const { return open_.size(); }
   [[nodiscard]] std::size_t open_count(CommandPurpose purpose) const;
 

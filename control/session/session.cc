@@ -28,8 +28,12 @@ void Session::on_message(TimeMs now, SessionMessage message) {
     ++out_.refused().unknown_session;
     return;
   }
-  if (!payload_fits(message) || is_self(message.source) || !is_for_us(message.destination)) {
+  if (!payload_fits(message) || is_self(message.source)) {
     ++out_.refused().malformed;
+    return;
+  }
+  if (!is_for_us(message.destination)) {
+    ++out_.refused().foreign_destination;
     return;
   }
   if (message.session_type != facts_.type) {
@@ -497,7 +501,7 @@ void Session::finish(CloseReason reason) {
   receiver_.end();
   phase_ = Phase::kClosed;
   out_.resolve(std::exchange(close_operation_, kNoOperation));
-  if (kept_) {
+  if (std::exchange(kept_, false)) {  // nothing is written after this
     out_.push(ForgetSession{facts_.handle, store_key_});
   }
   out_.push(SessionClosed{facts_.handle, reason});

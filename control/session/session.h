@@ -72,15 +72,20 @@ class Session {
   // --- what there is to see --------------------------------------------------------------------------------------
   [[nodiscard]] bool closed() const { return phase_ == Phase::kClosed; }
   [[nodiscard]] bool offline() const { return offline_; }
+  // Out of the group, and not told to leave yet.
+  [[nodiscard]] bool removed() const { return stopped_ == SessionFault::kRemoved; }
   [[nodiscard]] const SessionFacts& facts() const { return facts_; }
   [[nodiscard]] const FullName& moderator() const { return moderator_; }
   // The channel, or the other side.
   [[nodiscard]] const FullName& channel() const { return channel_; }
   [[nodiscard]] std::vector<ParticipantInfo> participants() const { return roster_.participants(); }
   [[nodiscard]] const Roster& roster() const { return roster_; }
+  // Goes up with each change of the group; 0 point to point.
+  [[nodiscard]] std::uint64_t roster_version() const { return roster_version_; }
   [[nodiscard]] std::uint64_t epoch() const { return group_ ? group_->epoch() : kNoEpoch; }
   [[nodiscard]] const DataSender& sender() const { return sender_; }
   [[nodiscard]] const DataReceiver& receiver() const { return receiver_; }
+  [[nodiscard]] std::size_t awaited(std::uint32_t command) const { return commands_.awaited(command); }
   [[nodiscard]] std::size_t open_commands() const { return commands_.open_count(); }
   // A command of this session that was answered: a closed session still repeats these.
   [[nodiscard]] const ReplyCache& replies() const { return replies_; }

@@ -16,7 +16,8 @@ inline constexpr std::uint32_t kMaxDirected = 256;              // unanswered pu
 inline constexpr std::uint32_t kReorderWindow = 1'024;          // ids that a receiver waits behind, a source
 inline constexpr std::size_t kMaxReorderBytes = 8u << 20;       // payload bytes that wait for a missing one, a source
 inline constexpr std::uint32_t kMaxProbes = kSendWindow;        // ids asked for before the first one heard of a source
-inline constexpr std::size_t kLostRangesKept = 64;              // gaps given up that a receiver remembers, a source
+inline constexpr std::size_t kLostRangesKept = kSendWindow / 2 + 1;   // gaps given up that a receiver remembers, a source: all that a
+                                                                //   sender may still repeat, were each second message lost
 inline constexpr std::size_t kDirectedIdsKept = 64;             // directed messages that a receiver recognises, a source
 inline constexpr std::size_t kMaxSessionPayloadBytes = 8u << 20;   // of one message
 inline constexpr std::size_t kMaxPayloadTypeBytes = 256;
@@ -72,6 +73,7 @@ inline constexpr std::size_t kMaxAnycastOpen = 4'096;           // reliable anyc
 inline constexpr std::size_t kAnycastSourcesKept = 1'024;       // senders whose recent messages are recognised
 inline constexpr std::size_t kAnycastIdsKept = 32;              // recent messages, a sender
 
+static_assert(2 * kLostRangesKept > kSendWindow, "a message that was given up is never acknowledged when it comes after all");
 static_assert(kSendWindow <= kReorderWindow, "what a sender may have in flight fits the receiver's window");
 static_assert(kReorderWindow < (kMaxDataId >> 2), "before and after are told apart modulo 2^31");
 static_assert(kMaxSessionPayloadBytes <= kMaxSendBytes && kMaxSessionPayloadBytes <= kMaxReorderBytes);

@@ -63,6 +63,7 @@ struct SessionError {
 // X(field, what it counts)
 #define SLIPWAY_SESSION_REFUSALS(X)                                                             \
   X(malformed, "payload and type do not fit, or a field is out of range")                       \
+  X(foreign_destination, "said to another instance of the service, or on another channel")      \
   X(unknown_session, "no session for the id")                                                   \
   X(unauthenticated, "a command whose token or signatures did not verify")                      \
   X(replayed, "a command seen before; its answer was repeated if there was one")                \

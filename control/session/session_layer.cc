@@ -172,6 +172,11 @@ void SessionLayer::stop_serving(const FullName& service) {
   std::erase_if(served_, [&](const FullName& name) { return name.same_service(service); });
 }
 
+// With an id it is meant for one instance, and that may be another.
+bool SessionLayer::is_for_another(const FullName& destination) const {
+  return !destination.id().is_null() && destination.id() != config_.local.id();
+}
+
 bool SessionLayer::serves(const FullName& name) const {
   return name.same_service(config_.local) || std::ranges::any_of(served_, [&](const FullName& n) { return n.same_service(name); });
 }
@@ -275,6 +280,10 @@ void SessionLayer::on_discovery(const SessionMessage& message) {
     ++refusals_.unauthenticated;
     return;
   }
+  if (is_for_another(message.destination)) {
+    ++refusals_.foreign_destination;
+    return;
+  }
   if (!payload_fits(message) || !serves(message.destination)) {
     ++refusals_.malformed;
     return;
@@ -293,6 +302,10 @@ void SessionLayer::on_discovery(const SessionMessage& message) {
 void SessionLayer::on_join_request(TimeMs now, const SessionMessage& message) {
   if (!message.authentic) {
     ++refusals_.unauthenticated;
+    return;
+  }
+  if (is_for_another(message.destination)) {
+    ++refusals_.foreign_destination;
     return;
   }
   const auto* join = std::get_if<JoinRequest>(&message.payload);

@@ -141,6 +141,7 @@ class SessionLayer {
   template <class F>
   auto with(TimeMs now, SessionHandle handle, F&& call) -> decltype(call(std::declval<Session&>(), now));
   [[nodiscard]] bool serves(const FullName& name) const;
+  [[nodiscard]] bool is_for_another(const FullName& destination) const;
   [[nodiscard]] bool is_anycast(const SessionMessage& message) const;
   [[nodiscard]] SessionHandle session_for(const SessionMessage& message) const;
   bool answer_from_grave(const SessionMessage& message);

@@ -67,6 +67,17 @@ TEST_F(Stream, GapIsAskedForAgainThenLostAndNotTakenLater) {
   EXPECT_FALSE(stream.next_deadline());
 }
 
+TEST_F(Stream, EachOfManyLossesStaysOne) {
+  DataStream stream(StreamStart::kFromOne, 100, 0);
+  for (std::uint32_t id = 2; id <= kSendWindow; id += 2) {  // each second one got lost
+    stream.on_message(0, message(id), effects);
+  }
+  stream.advance(100, effects);
+  EXPECT_EQ(effects.lost.size(), kSendWindow / 2);
+  EXPECT_EQ(stream.on_message(101, message(1), effects), Verdict::kGivenUp);
+  EXPECT_EQ(stream.on_message(101, message(kSendWindow - 1), effects), Verdict::kGivenUp);
+}
+
 TEST_F(Stream, UnavailableReleasesWhatWaited) {
   DataStream stream(StreamStart::kFromOne, 100, 2);
   stream.on_message(0, message(3), effects);

@@ -181,10 +181,10 @@ TEST_F(Refusals, PayloadOfAnotherTypeAndForeignKindsAreMalformed) {
   EXPECT_EQ(b.layer.refusals().unknown_session, 1u);
   SessionMessage elsewhere = from(a, stranger, T::kGroupClose);
   wire.inject(b, elsewhere);
-  EXPECT_EQ(b.layer.refusals().malformed, 2u);
+  EXPECT_EQ(b.layer.refusals().foreign_destination, 1u);
   SessionMessage zero = from(a, b, T::kGroupClose, 0);
   wire.inject(b, zero);
-  EXPECT_EQ(b.layer.refusals().malformed, 3u);
+  EXPECT_EQ(b.layer.refusals().malformed, 2u);
   EXPECT_EQ(b.layer.sessions().size(), 1u);
 }
 
@@ -212,6 +212,27 @@ TEST_F(Refusals, JoinRequestsThatMakeNoSenseOpenNothing) {
   wire.pass(kWelcomeDeadlineMs + kTombstoneMs + 1);  // nobody welcomes it
   EXPECT_TRUE(b.layer.sessions().empty());
   EXPECT_FALSE(b.layer.next_deadline());
+}
+
+TEST_F(Refusals, WhatIsForAnotherInstanceOpensNothing) {
+  SessionMessage m;
+  m.session_type = SessionType::kPointToPoint;
+  m.type = T::kJoinRequest;
+  m.session_id = 5;
+  m.message_id = 3;
+  m.source = a.name;
+  m.payload = JoinRequest{};
+  m.destination = b.name.with_id({.high = 7, .low = 7});
+  wire.inject(b, m);
+  m.type = T::kDiscoveryRequest;
+  m.payload = DiscoveryRequest{};
+  wire.inject(b, m);
+  EXPECT_EQ(b.layer.refusals().foreign_destination, 2u);
+  EXPECT_TRUE(b.layer.sessions().empty());
+  EXPECT_EQ(wire.log.size(), 0u);
+  m.destination = b.name.with_id(kNullId);  // any instance
+  wire.inject(b, m);
+  EXPECT_EQ(wire.count(T::kDiscoveryReply), 1u);
 }
 
 TEST_F(Refusals, TwoModeratorsMayDrawTheSameSessionId) {

@@ -76,6 +76,22 @@ TEST_P(Restarts, ModeratorGoesOnWithItsGroup) {
   expect_agreement({&a, &b});
 }
 
+// What was written after the end would come back as a session whose group is gone.
+TEST_P(Restarts, NothingIsKeptOfASessionThatEndsWithItsLastMember) {
+  const SessionHandle handle = *a.layer.create_group(wire.now, data_channel(), control_channel(), reliable(GetParam()));
+  EXPECT_TRUE(a.layer.invite(wire.now, handle, b.name, 1));
+  wire.run();
+  wire.lose = [](const SessionMessage& m) { return m.type == T::kMsgAck; };
+  EXPECT_TRUE(a.layer.publish(wire.now, handle, {.payload = bytes_of("unanswered")}, 2));
+  EXPECT_TRUE(a.layer.close(wire.now, handle, 3));
+  wire.run();
+  EXPECT_EQ(a.kept.size(), 1u);
+  EXPECT_TRUE(b.layer.close(wire.now, session_of(b), 4));  // its farewell is all that was waited for
+  wire.run();
+  EXPECT_TRUE(a.succeeded(3) && b.succeeded(4));
+  EXPECT_TRUE(a.kept.empty() && b.kept.empty());
+}
+
 TEST_P(Restarts, ModeratorThatForgotItsLastCommitIsNoticed) {
   group_of_three();
   expect_talk(a, {&b, &c}, 10);
