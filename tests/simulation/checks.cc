@@ -64,6 +64,8 @@ std::optional<TimeMs> Checks::status_asked_at(OperationId operation) const {
 void Checks::about(OperationId operation, const FullName& whom) {
   if (!whom.id().is_null()) {
     operations_[operation - 1].whom = whom.hashed();
+  } else {
+    operations_[operation - 1].service = whom;
   }
 }
 
@@ -72,6 +74,9 @@ void Checks::judge_change(const Resolve& resolve, const Session& session) {
     return;
   }
   const Operation& op = operations_[resolve.operation - 1];
+  if (op.kind == OperationKind::kRemove && op.service && !resolve.error && session.roster().instances_of(*op.service) != 0) {
+    fail("one of several " + op.service->shown() + " was removed, and nobody said which");
+  }
   if (!op.whom || session.roster().find(*op.whom) == kNoSlot) {
     return;
   }

@@ -6,8 +6,13 @@
 //    sender was told that a member did not get it, that member did, if it stayed and did not crash;
 //  - whoever was invited in vain, or removed, is no member; nobody is thrown out of a membership by what was said before it;
 //  - what is forged does nothing; what is repeated is not carried out again;
+//  - a copy of a command that was carried out gets the same answer and changes nothing; an answer of one member is taken for no
+//    other's; a name that several members have is no name of one; nobody takes an old roster for news;
+//  - whoever did not acknowledge a change of the group is held to be offline; whoever misses a commit asks to be let in again soon;
+//    whoever comes back in an old epoch is told so; whoever is offline delivers nothing;
 //  - no key is used twice, whoever crashed; whoever is held to be offline owes no acknowledgement;
-//  - while the network is well nobody has to be brought back into step, but for those who went offline or asked for new keys;
+//  - while the network is well nobody has to be brought back into step, no change of the group is said twice, and nobody who is there
+//    is missed, but for those who went offline or asked for new keys;
 //  - data opens only for members of the epoch that it was made in, and only from members; nothing sent before a member came
 //    reaches it;
 //  - after all has calmed down members agree on who is in and on the epoch, and see each other online;
@@ -79,6 +84,7 @@ class Checks {
     bool waits = false;
     std::uint32_t session_id = 0;
     std::optional<Name> whom;
+    std::optional<FullName> service;   // whom, where any instance may be meant
     std::vector<Name> expected;
     std::vector<Name> undelivered;
     std::vector<std::pair<Name, std::uint32_t>> got;  // by whom, in which of its lives

@@ -66,7 +66,10 @@ void World::deliver_later(std::uint32_t from, std::uint32_t to, const SessionMes
     if (!quiet && plan_.late_max > 0 && random_.chance(0.05)) {
       at += random_.below(plan_.late_max + 1);
     }
-    if (!plan_.reorders) {
+    const auto late = apps_[to].late.find(message.type);
+    if (late != apps_[to].late.end()) {
+      at += late->second;
+    } else if (!plan_.reorders) {
       TimeMs& last = last_arrival_[from * apps_.size() + to];
       at = std::max(at, last);
       last = at;

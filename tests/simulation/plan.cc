@@ -1,10 +1,16 @@
 #include "plan.h"
 
 #include <algorithm>
+#include <iterator>
 
 namespace slipway::sim {
 
 namespace {
+
+// Acknowledgements that come late are as good as lost: there are faults for that.
+constexpr MessageType kLateKinds[] = {MessageType::kGroupWelcome, MessageType::kGroupWelcome, MessageType::kGroupUpdate,  MessageType::kLeaveRequest,
+                                      MessageType::kJoinRequest,  MessageType::kJoinReply,    MessageType::kRejoinReply,  MessageType::kRejoinRequest,
+                                      MessageType::kGroupClose,   MessageType::kHeartbeat,    MessageType::kUpdateParticipantState};
 
 Fault draw_fault(const Plan& plan, Random& random) {
   Fault fault{};
@@ -25,6 +31,25 @@ Fault draw_fault(const Plan& plan, Random& random) {
 }
 
 }  // namespace
+
+MessageType late_kind(const Fault& fault) { return static_cast<MessageType>(fault.amount & 0xFF); }
+TimeMs late_by(const Fault& fault) { return fault.amount >> 8; }
+
+void draw_extras(Plan& plan, Random& random) {
+  if (plan.reliable && random.chance(0.015)) {
+    plan.bursts = static_cast<std::uint32_t>(random.between(1, 2));
+  }
+  if (random.chance(0.15)) {
+    const TimeMs patience = TimeMs{plan.timers.timeout_ms} * (plan.timers.max_retries + 1);
+    for (std::uint64_t i = 0, count = random.between(1, 3); i < count; ++i) {
+      const MessageType kind = kLateKinds[random.below(std::size(kLateKinds))];
+      const TimeMs from = random.chance(0.5) ? 0 : random.below(plan.busy_ms);
+      const TimeMs by = random.between(patience / 2, patience * 3);
+      plan.faults.push_back({FaultKind::kKindLate, from, from + random.between(patience / 2, patience * 2),
+                             static_cast<std::uint32_t>(random.below(plan.apps)), by << 8 | static_cast<std::uint64_t>(kind)});
+    }
+  }
+}
 
 Plan draw_plan(Random& random) {
   Plan plan;

@@ -20,8 +20,9 @@ enum class FaultKind : std::uint8_t {
   kClockForward,   // one application's clock jumps
   kClockBack,
   kAckLoss,        // one application's acknowledgements get lost
+  kKindLate,       // messages of one type to one application come late; amount says which, and by how much
 };
-inline constexpr std::uint64_t kFaultKinds = 9;
+inline constexpr std::uint64_t kFaultKinds = 9;  // of those above that any plan may have
 struct Fault {
   FaultKind kind;
   TimeMs from;
@@ -46,9 +47,16 @@ struct Plan {
   std::uint32_t operations = 10;
   double refusals = 0;              // of the commits that a group is asked for
   bool meddles = false;             // somebody repeats what was sent long ago, or forges sources
+  std::uint32_t bursts = 0;         // of more messages than a sender keeps
   std::vector<Fault> faults;
 };
 
 [[nodiscard]] Plan draw_plan(Random& random);
+// What few plans have, drawn apart: the other plans stay as they are.
+void draw_extras(Plan& plan, Random& random);
+
+// Of a kKindLate fault.
+[[nodiscard]] MessageType late_kind(const Fault& fault);
+[[nodiscard]] TimeMs late_by(const Fault& fault);
 
 }  // namespace slipway::sim

@@ -1,6 +1,7 @@
 // What applications do in a run, and how it ends.
 #include <algorithm>
 
+#include "session/session_bounds.h"
 #include "world.h"
 
 namespace slipway::sim {
@@ -55,7 +56,7 @@ void World::meddle() {
   say("meddling: " + std::string(message_type_text(message.type)) + " of " + message.source.shown() + " to " + std::to_string(index));
   const bool forged = !message.authentic;
   const std::string what(message_type_text(message.type));
-  app.layer->on_message(clock_of(app), std::move(message));
+  hear(index, std::move(message));
   if (forged && !app.layer->actions().empty()) {
     checks_.fail("a forged " + what + " had an effect");
   }
@@ -110,6 +111,20 @@ void World::publish_somewhere(std::uint32_t index) {
     }
     publish(index, *handle, to);
   }
+}
+
+// More than a sender keeps, at once: the window fills up.
+void World::burst() {
+  const auto index = static_cast<std::uint32_t>(random_.below(apps_.size()));
+  const auto handle = apps_[index].up ? pick_session(index) : std::nullopt;
+  if (!handle) {
+    return;
+  }
+  say(std::to_string(index) + " bursts");
+  for (std::uint64_t i = 0, count = kSendWindow + random_.between(1, 64); i < count; ++i) {
+    publish(index, *handle, std::nullopt);
+  }
+  carry_out(index);
 }
 
 void World::publish(std::uint32_t index, SessionHandle handle, std::optional<FullName> to) {
@@ -235,6 +250,7 @@ void World::calm_down() {
   for (const Fault& fault : plan_.faults) {
     end(fault);
   }
+  run_until(now_ + kFirstOperation);  // the last of them may still be to come
   const TimeMs begun = now_;
   while (!checks_.failed() && !checks_.all_resolved() && now_ < begun + kPatience) {
     bring_back();

@@ -38,6 +38,8 @@ World::World(std::uint64_t seed, bool trace, Mls mls)
       mls_(mls),
       suite_(seed % 2 == 0 ? mls::CipherSuite::kP256Aes128Sha256P256 : mls::CipherSuite::kX25519Aes128Sha256Ed25519) {
   plan_ = draw_plan(random_);
+  Random extras(seed ^ 0xe87a5);
+  draw_extras(plan_, extras);
   busy_until_ = now_ + plan_.busy_ms;
   apps_.resize(plan_.apps);
   fair_ = plan_.loss == 0 && plan_.duplication == 0 && !plan_.reorders && !plan_.meddles && plan_.faults.empty();
@@ -53,7 +55,10 @@ World::World(std::uint64_t seed, bool trace, Mls mls)
     schedule(now_ + std::min(plan_.faults[i].until, plan_.busy_ms), EventKind::kFaultEnds, 0, i);
   }
   for (std::uint32_t i = 0; i < plan_.operations; ++i) {
-    schedule(now_ + 50 + random_.below(plan_.busy_ms), EventKind::kOperation);
+    schedule(now_ + kFirstOperation + random_.below(plan_.busy_ms), EventKind::kOperation);
+  }
+  for (std::uint32_t i = 0; i < plan_.bursts; ++i) {
+    schedule(now_ + kFirstOperation + extras.below(plan_.busy_ms), EventKind::kBurst);
   }
   say("mls " + std::to_string(plan_.mls) + " reliable " + std::to_string(plan_.reliable) + " apps " + std::to_string(plan_.apps) + " timers " +
       std::to_string(plan_.timers.timeout_ms) + "x" + std::to_string(plan_.timers.max_retries) + " loss " + std::to_string(plan_.loss));
@@ -125,6 +130,7 @@ void World::crash_app(std::uint32_t index) {
   checks_.crashed(app.name.hashed(), now_);
   app.up = false;
   ++app.life;  // what is under way to it is for nobody
+  forget_waits(index);
   app.layer.reset();
   std::erase_if(table_, [index](const Subscription& s) { return s.app == index; });
 }
@@ -151,7 +157,7 @@ void World::restart_app(std::uint32_t index) {
     say("  " + std::to_string(index) + " restores session " + std::to_string(static_cast<std::uint64_t>(*restored)));
     for (const Held& held : before) {
       if (held.session_id == session.facts().id && held.moderator == session.moderator()) {
-        held_.insert_or_assign({app.name.hashed(), *restored}, held);
+        held_.insert_or_assign({app.name.hashed(), *restored}, held).first->second.version = 0;  // the last write may be lost
       }
     }
   }
@@ -160,6 +166,10 @@ void World::restart_app(std::uint32_t index) {
 
 void World::keep(std::uint32_t index, const StoreSession& wish) {
   App& app = apps_[index];
+  if (trace_) {
+    say("  " + std::to_string(index) + " writes" + (wish.parts.record ? " record" : "") + (wish.parts.progress ? " progress" : "") +
+        (wish.parts.group ? " group" : "") + " of session " + std::to_string(static_cast<std::uint64_t>(wish.session)));
+  }
   const auto at = app.kept.find(wish.key);
   app.last_write_undone = [&kept = app.kept, key = wish.key, was = at == app.kept.end() ? std::nullopt : std::optional(at->second)] {
     if (was) {
@@ -209,6 +219,7 @@ void World::carry_out(std::uint32_t index) {
           say("  " + std::to_string(index) + " -> " + out->message.destination.shown() + " " +
               std::string(message_type_text(out->message.type)) + " " + std::to_string(out->message.message_id));
         }
+        note_sent(index, out->message);
         send(index, std::move(out->message));
       } else if (auto* delivery = std::get_if<DeliverMessage>(&action)) {
         const Session* session = app.layer->find(delivery->session);
@@ -246,6 +257,10 @@ void World::carry_out(std::uint32_t index) {
         const bool gone = presence->change == PresenceChange::kLeft || presence->change == PresenceChange::kRemoved;
         say("  " + std::to_string(index) + " sees " + presence->member.shown() + " change " + std::to_string(static_cast<int>(presence->change)));
         const Session* session = app.layer->find(presence->session);
+        if (presence->change == PresenceChange::kOffline && fair_ && std::ranges::find(asked_, true) == asked_.end() &&
+            std::ranges::any_of(apps_, [&](const App& other) { return other.up && other.name == presence->member; })) {
+          checks_.fail("app " + std::to_string(index) + " misses " + presence->member.shown() + ", which is there");
+        }
         if (session != nullptr && session->is_moderator() && presence->change == PresenceChange::kLeft) {
           judge_farewell(*session, presence->member);
         }
@@ -274,8 +289,15 @@ void World::carry_out(std::uint32_t index) {
       }
     }
   }
+  judge_updates(index);
+  judge_gaps(index);
   for (const SessionHandle handle : app.layer->sessions()) {
-    held_.try_emplace({app.name.hashed(), handle}, Held{app.layer->find(handle)->facts().id, now_, app.layer->find(handle)->moderator()});
+    const Session& session = *app.layer->find(handle);
+    const auto [held, first] = held_.try_emplace({app.name.hashed(), handle}, Held{session.facts().id, now_, session.moderator()});
+    if (session.roster_version() < held->second.version) {
+      checks_.fail("app " + std::to_string(index) + " takes an old roster for news");
+    }
+    held->second.version = session.roster_version();
   }
   wake_later(index);
 }
@@ -371,6 +393,7 @@ void World::begin(const Fault& fault) {
       break;
     case FaultKind::kClockBack: app.clock_ms = std::max<std::int64_t>(app.clock_ms - static_cast<std::int64_t>(fault.amount), -900'000); break;
     case FaultKind::kAckLoss: app.loses_acks = true; break;
+    case FaultKind::kKindLate: app.late[late_kind(fault)] = late_by(fault); break;
   }
 }
 
@@ -403,6 +426,7 @@ void World::end(const Fault& fault) {
     case FaultKind::kCutOff: app.cut_off = false; break;
     case FaultKind::kSlow: app.slow_ms = 0; break;
     case FaultKind::kAckLoss: app.loses_acks = false; break;
+    case FaultKind::kKindLate: app.late.erase(late_kind(fault)); break;
     case FaultKind::kClockForward:
     case FaultKind::kClockBack: break;
   }
@@ -426,7 +450,7 @@ void World::step(const Event& event) {
         say(std::to_string(event.app) + " hears " + std::string(message_type_text(message.type)) + " " + std::to_string(message.message_id) +
             " of " + message.source.shown());
       }
-      app.layer->on_message(clock_of(app), std::move(message));
+      hear(event.app, std::move(message));
       break;
     }
     case EventKind::kSubscription:
@@ -445,6 +469,7 @@ void World::step(const Event& event) {
       app.layer->advance(clock_of(app));
       break;
     case EventKind::kOperation: random_operation(); return;
+    case EventKind::kBurst: burst(); return;
     case EventKind::kFaultBegins: begin(plan_.faults[event.index]); return;
     case EventKind::kFaultEnds: end(plan_.faults[event.index]); return;
   }

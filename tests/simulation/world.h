@@ -11,6 +11,7 @@
 #include <set>
 #include <string>
 #include <tuple>
+#include <unordered_map>
 #include <utility>
 #include <vector>
 
@@ -30,6 +31,7 @@ struct App {
   bool cut_off = false;
   bool loses_acks = false;
   TimeMs slow_ms = 0;
+  std::map<MessageType, TimeMs> late;   // messages to it that come so much later
   std::int64_t clock_ms = 0;     // its clock less the world's
   TimeMs wake_at = 0;            // 0: none planned
   std::unique_ptr<Random> random;
@@ -68,7 +70,7 @@ class World {
     using Key = std::pair<Name, SessionHandle>;
     bool operator()(const Key& a, const Key& b) const { return std::tie(a.first.id, a.second) < std::tie(b.first.id, b.second); }
   };
-  enum class EventKind : std::uint8_t { kArrival, kSubscription, kWake, kOperation, kFaultBegins, kFaultEnds };
+  enum class EventKind : std::uint8_t { kArrival, kSubscription, kWake, kOperation, kBurst, kFaultBegins, kFaultEnds };
   struct Event {
     TimeMs at;
     std::uint64_t order;
@@ -90,6 +92,7 @@ class World {
   };
 
   // --- the machine: world.cc
+  static constexpr TimeMs kFirstOperation = 50;   // after so long operations begin; they go on for as long as a run is busy
   void schedule(TimeMs at, EventKind kind, std::uint32_t app = 0, std::size_t index = 0);
   void step(const Event& event);
   void run_until(TimeMs end);
@@ -119,6 +122,7 @@ class World {
   void first_operations();
   void random_operation();
   void meddle();
+  void burst();
   void publish_somewhere(std::uint32_t index);
   void publish(std::uint32_t index, SessionHandle handle, std::optional<FullName> to);
   void publish_anycast(std::uint32_t index);
@@ -163,11 +167,70 @@ class World {
     std::uint32_t session_id;
     TimeMs since;
     FullName moderator;
+    std::uint64_t version = 0;   // of its roster
   };
   void judge_repair(std::uint32_t from, const SessionMessage& message);
   void judge_repetition(std::uint32_t from, const SessionMessage& message);
   void judge_farewell(const Session& session, const FullName& member);
   void judge_throwing_out(const Held& held, const FullName& member);
+
+
+  // --- what each message may change: watch.cc
+  struct Answered {
+    std::uint32_t app;
+    std::uint32_t life;
+    std::uint32_t session_id;
+    std::uint32_t message_id;
+    Name asker;
+    friend bool operator==(const Answered&, const Answered&) = default;
+  };
+  struct AnsweredHash {
+    std::size_t operator()(const Answered& a) const {
+      return NameHash{}(a.asker) ^ (std::size_t{a.app} << 40) ^ (std::size_t{a.message_id} << 8) ^ (std::size_t{a.session_id} << 20);
+    }
+  };
+  struct Answer {
+    SessionHandle session;
+    std::uint32_t number;   // of those to this asker in this session
+  };
+  struct Standing;
+  void hear(std::uint32_t index, SessionMessage message);
+  void hear_answer(std::uint32_t index, SessionMessage message);
+  void hear_data(std::uint32_t index, SessionMessage message);
+  void hear_return(std::uint32_t index, SessionMessage message);
+  void hear_update(std::uint32_t index, SessionMessage message);
+  void hear_command(std::uint32_t index, SessionMessage message);
+  void take(std::uint32_t index, SessionMessage message);
+  void note_answer(std::uint32_t index, const SessionMessage& message);
+  void judge_copy(std::uint32_t index, const SessionMessage& copy, const Answer& answer, const Standing& before);
+  [[nodiscard]] static bool answers(const App& app, const SessionMessage& message, std::optional<MessageType> how = std::nullopt);
+  [[nodiscard]] static const Session* only_session(const App& app, std::uint32_t session_id);
+  [[nodiscard]] static Standing standing_of(const Session& session);
+  std::unordered_map<Answered, Answer, AnsweredHash> answered_;
+  std::map<std::tuple<std::uint32_t, SessionHandle, NameId>, std::uint32_t> answer_counts_;   // application, session, asker
+
+  // --- what must come of something: patience.cc
+  struct Update {
+    SessionHandle session;
+    std::uint64_t version;
+    std::vector<Name> awaited;
+    std::vector<Name> excused;   // acknowledged it, or came back meanwhile
+  };
+  struct Gap {
+    std::uint32_t commit;
+    TimeMs until;
+    bool asked = false;
+  };
+  void note_sent(std::uint32_t index, const SessionMessage& message);
+  void note_update(std::uint32_t index, const Session& session, const SessionMessage& message);
+  void judge_updates(std::uint32_t index);
+  void note_gap(std::uint32_t index, const Session& session, std::uint32_t commit);
+  void judge_gaps(std::uint32_t index);
+  void forget_waits(std::uint32_t index);
+  std::map<std::pair<std::uint32_t, std::uint32_t>, Update> updates_;       // application, message
+  std::map<std::pair<std::uint32_t, SessionHandle>, Gap> gaps_;             // application
+  std::map<std::pair<std::uint32_t, SessionHandle>, TimeMs> asked_again_;   // application: when it asked to be let in again
+
   std::map<std::pair<Name, SessionHandle>, Held, KeyOrder> held_;  // sessions that were seen, also closed ones
   std::map<std::tuple<std::uint32_t, std::uint32_t, std::uint32_t, NameId>, std::pair<SharedBytes, TimeMs>> answers_;  // app, life, request, asker
   std::map<std::pair<std::uint32_t, NameId>, SessionHandle> closing_;  // session, member: it asked to leave, and did not come again
