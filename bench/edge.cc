@@ -42,42 +42,16 @@ constexpr std::array<double, 7> kBars = {8, 8, 4, 8, 8, 2, 3};
 constexpr std::array<double, 7> kGoals = {12, 12, 8, 12, 12, 4, 6};
 constexpr double kFloorBar = 0.5;  // twice the relay's CPU
 
-void wait_for_listener(std::uint16_t port) {
-  for (int i = 0; i < 3000; ++i) {
-    const int fd = socket(AF_INET, SOCK_STREAM, 0);
-    sockaddr_in address{};
-    address.sin_family = AF_INET;
-    address.sin_port = htons(port);
-    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-    const bool there = connect(fd, reinterpret_cast<sockaddr*>(&address), sizeof address) == 0;
-    close(fd);
-    if (there) {
-      return;
-    }
-    usleep(10'000);
-  }
-  die(fmt::format("nothing listens on port {}; did the server start?", port));
-}
-
 // Starts servers, each with files of its own in one temporary folder.
 class Starter {
  public:
-  Starter(ClientLoop& loop, std::string reference) : loop_(loop), reference_(std::move(reference)) {
-    std::string folder = (std::filesystem::temp_directory_path() / "slipway-bench-XXXXXX").string();
-    if (mkdtemp(folder.data()) == nullptr) {
-      die("cannot make a temporary folder");
-    }
-    folder_ = folder;
-  }
-  ~Starter() { std::filesystem::remove_all(folder_); }
-  Starter(const Starter&) = delete;
-  Starter& operator=(const Starter&) = delete;
+  Starter(ClientLoop& loop, std::string reference) : loop_(loop), reference_(std::move(reference)) {}
 
   EdgeServer slipwayd() {
-    const auto name = (folder_ / fmt::format("slipwayd-{}", ++count_)).string();
+    const auto name = folder_.file(fmt::format("slipwayd-{}", ++count_));
     return node(slipwayd_path(), name, fmt::format("slipway:\n  log_level: warn\n  api: {{unix: {}.sock}}\n", name));
   }
-  EdgeServer reference() { return node(reference_, (folder_ / fmt::format("reference-{}", ++count_)).string(), ""); }
+  EdgeServer reference() { return node(reference_, folder_.file(fmt::format("reference-{}", ++count_)), ""); }
   EdgeServer relay(std::size_t subscribers) {
     const int listener = socket(AF_INET, SOCK_STREAM, 0);
     sockaddr_in address{};
@@ -110,14 +84,9 @@ class Starter {
 
   ClientLoop& loop_;
   std::string reference_;
-  std::filesystem::path folder_;
+  TemporaryFolder folder_;
   int count_ = 0;
 };
-
-double median(std::vector<double> values) {
-  std::ranges::sort(values);
-  return values.empty() ? 0 : values[values.size() / 2];
-}
 
 double quantile_us(std::vector<std::uint64_t>& times, double share) {
   std::ranges::sort(times);

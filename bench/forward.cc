@@ -279,14 +279,6 @@ Timed run_block(Bench& b, std::uint64_t ns, Once&& once) {
   return {frames == 0 ? 0 : static_cast<double>(cycles) * b.ns_per_cycle / static_cast<double>(frames), cpu_used >= 0.95 * wall_used};
 }
 
-double median(std::vector<double> v) {
-  if (v.empty()) {
-    return 0;
-  }
-  std::nth_element(v.begin(), v.begin() + static_cast<std::ptrdiff_t>(v.size() / 2), v.end());
-  return v[v.size() / 2];
-}
-
 Comparison compare_arms(Bench& b, const std::string& name, const Options& options) {
   const std::uint64_t ns = std::uint64_t{options.block_ms} * 1'000'000;
   std::vector<double> ratios;

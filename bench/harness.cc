@@ -55,6 +55,8 @@ nlohmann::ordered_json to_json(const Comparison& c) {
 
 }  // namespace
 
+double median(std::vector<double> values) { return quantile(std::move(values), 0.5); }
+
 std::uint64_t wall_ns() { return clock_ns(CLOCK_MONOTONIC); }
 std::uint64_t thread_cpu_ns() { return clock_ns(CLOCK_THREAD_CPUTIME_ID); }
 

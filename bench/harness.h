@@ -40,6 +40,9 @@ struct Work {
 // Runs for about `ns` nanoseconds of wall time.
 using Arm = std::function<Work(std::uint64_t ns)>;
 
+// 0 of none.
+double median(std::vector<double> values);
+
 struct Comparison {
   std::string name;
   double ratio = 0;          // median of rate(ours) / rate(reference), by thread CPU time, over the kept pairs

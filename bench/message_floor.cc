@@ -2,9 +2,9 @@
 
 #include <openssl/evp.h>
 
-#include <memory>
 #include <vector>
 
+#include "openssl_handles.h"
 #include "server_process.h"
 
 namespace slipway::bench {
@@ -16,18 +16,6 @@ constexpr std::size_t kSignedBytes = 640;
 constexpr std::size_t kSealedBytes = 80;
 constexpr std::size_t kSealedHeaderBytes = 480;
 constexpr std::size_t kTagBytes = 16;
-
-template <auto Free>
-struct FreeWith {
-  template <class T>
-  void operator()(T* object) const { Free(object); }
-};
-using Pkey = std::unique_ptr<EVP_PKEY, FreeWith<EVP_PKEY_free>>;
-using PkeyContext = std::unique_ptr<EVP_PKEY_CTX, FreeWith<EVP_PKEY_CTX_free>>;
-using DigestContext = std::unique_ptr<EVP_MD_CTX, FreeWith<EVP_MD_CTX_free>>;
-using Digest = std::unique_ptr<EVP_MD, FreeWith<EVP_MD_free>>;
-using Cipher = std::unique_ptr<EVP_CIPHER, FreeWith<EVP_CIPHER_free>>;
-using CipherContext = std::unique_ptr<EVP_CIPHER_CTX, FreeWith<EVP_CIPHER_CTX_free>>;
 
 void must(bool good, const char* what) {
   if (!good) {

@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "harness.h"
+#include "openssl_handles.h"
 
 namespace slipway::bench {
 namespace {
@@ -20,20 +21,6 @@ constexpr int kOperationsARound = 3;
 constexpr std::size_t kSmallBytes = 256;
 constexpr std::size_t kLargeBytes = 16 * 1024;
 constexpr std::size_t kTagBytes = 16;
-
-template <auto Free>
-struct FreeWith {
-  template <class T>
-  void operator()(T* object) const { Free(object); }
-};
-using Pkey = std::unique_ptr<EVP_PKEY, FreeWith<EVP_PKEY_free>>;
-using PkeyContext = std::unique_ptr<EVP_PKEY_CTX, FreeWith<EVP_PKEY_CTX_free>>;
-using DigestContext = std::unique_ptr<EVP_MD_CTX, FreeWith<EVP_MD_CTX_free>>;
-using Digest = std::unique_ptr<EVP_MD, FreeWith<EVP_MD_free>>;
-using Cipher = std::unique_ptr<EVP_CIPHER, FreeWith<EVP_CIPHER_free>>;
-using CipherContext = std::unique_ptr<EVP_CIPHER_CTX, FreeWith<EVP_CIPHER_CTX_free>>;
-using Mac = std::unique_ptr<EVP_MAC, FreeWith<EVP_MAC_free>>;
-using MacContext = std::unique_ptr<EVP_MAC_CTX, FreeWith<EVP_MAC_CTX_free>>;
 
 void must(bool good, const char* what) {
   if (!good) {

@@ -51,8 +51,6 @@ constexpr std::array<LineKind, static_cast<std::size_t>(Operation::kCount)> kKin
 
 double path_of(std::uint32_t members) { return std::ceil(std::log2(static_cast<double>(members) + 1)); }
 
-double median(const std::vector<double>& values) { return summarize("", values, 0).ratio; }
-
 std::string figure(Operation operation, double value) {
   const bool bytes = operation == Operation::kSnapshotSize || operation == Operation::kMemory;
   return bytes ? fmt::format("{:.0f} B", value)

@@ -21,7 +21,6 @@
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
-#include <filesystem>
 #include <fstream>
 #include <memory>
 
@@ -214,33 +213,24 @@ class Target {
   std::size_t receivers_ = 1;
 };
 
-double median(std::vector<double> values) {
-  std::sort(values.begin(), values.end());
-  return values.empty() ? 0 : values[values.size() / 2];
-}
-
 struct Servers {
-  std::filesystem::path folder;
+  std::unique_ptr<TemporaryFolder> folder = std::make_unique<TemporaryFolder>();
   std::unique_ptr<ServerProcess> slipway, nats, relay_one, relay_many;
   std::unique_ptr<Target> ours, theirs, floor_one, floor_many;
 };
 
 Servers start_servers() {
   Servers s;
-  std::string folder = (std::filesystem::temp_directory_path() / "slipway-bench-XXXXXX").string();
-  if (mkdtemp(folder.data()) == nullptr) {
-    die("cannot make a temporary folder");
-  }
-  s.folder = folder;
+  const TemporaryFolder& folder = *s.folder;
   const std::uint16_t ports[] = {free_port(), free_port(), free_port(), free_port()};
   s.relay_one = start_relay(ports[2], 1);
   s.relay_many = start_relay(ports[3], kSubscribers);
   // Neither server asks its clients whether they live: deliveries are counted by bytes.
-  std::ofstream(s.folder / "slipwayd.yaml") << fmt::format(
-      "slipway:\n  node_id: bench\n  keepalive_ms: 0\n  log_level: warn\n  listen:\n    - tcp: 127.0.0.1:{}\n  api:\n    unix: {}/control.sock\n", ports[0], folder);
-  std::ofstream(s.folder / "nats.conf") << fmt::format("listen: 127.0.0.1:{}\nping_interval: \"1h\"\n", ports[1]);
-  s.slipway = std::make_unique<ServerProcess>(std::vector<std::string>{slipwayd_path(), "--config", folder + "/slipwayd.yaml"}, folder + "/slipwayd.log");
-  s.nats = std::make_unique<ServerProcess>(std::vector<std::string>{"nats-server", "-c", folder + "/nats.conf"}, folder + "/nats.log");
+  std::ofstream(folder.file("slipwayd.yaml")) << fmt::format(
+      "slipway:\n  node_id: bench\n  keepalive_ms: 0\n  log_level: warn\n  listen:\n    - tcp: 127.0.0.1:{}\n  api:\n    unix: {}\n", ports[0], folder.file("control.sock"));
+  std::ofstream(folder.file("nats.conf")) << fmt::format("listen: 127.0.0.1:{}\nping_interval: \"1h\"\n", ports[1]);
+  s.slipway = std::make_unique<ServerProcess>(std::vector<std::string>{slipwayd_path(), "--config", folder.file("slipwayd.yaml")}, folder.file("slipwayd.log"));
+  s.nats = std::make_unique<ServerProcess>(std::vector<std::string>{"nats-server", "-c", folder.file("nats.conf")}, folder.file("nats.log"));
   s.ours = std::make_unique<Target>(Server::kSlipway, *s.slipway, ports[0], std::vector{Pattern::kOneToOne, Pattern::kOneToMany});
   s.theirs = std::make_unique<Target>(Server::kNats, *s.nats, ports[1], std::vector{Pattern::kOneToOne, Pattern::kOneToMany});
   s.floor_one = std::make_unique<Target>(Server::kRelay, *s.relay_one, ports[2], std::vector{Pattern::kOneToOne});
@@ -302,7 +292,6 @@ int run(const Options& options) {
   s.ours.reset();
   s.slipway.reset();
   s.nats.reset();
-  std::filesystem::remove_all(s.folder);
   return print_report(report, options);
 }
 

@@ -19,6 +19,9 @@
 namespace slipway::bench {
 namespace {
 
+constexpr int kListenTries = 30'000;
+constexpr int kListenEveryUs = 1'000;
+
 std::string bench_name = "bench";
 std::vector<pid_t> running;
 
@@ -58,6 +61,36 @@ std::uint16_t free_port() {
   close(fd);
   return ntohs(address.sin_port);
 }
+
+bool listens(std::uint16_t port) {
+  const int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+  sockaddr_in address{};
+  address.sin_family = AF_INET;
+  address.sin_port = htons(port);
+  address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+  const bool there = connect(fd, reinterpret_cast<sockaddr*>(&address), sizeof address) == 0;
+  close(fd);
+  return there;
+}
+
+void wait_for_listener(std::uint16_t port) {
+  for (int i = 0; !listens(port); ++i) {
+    if (i == kListenTries) {
+      die(fmt::format("nothing listens on port {}; did the server start?", port));
+    }
+    usleep(kListenEveryUs);
+  }
+}
+
+TemporaryFolder::TemporaryFolder() {
+  std::string path = (std::filesystem::temp_directory_path() / "slipway-bench-XXXXXX").string();
+  if (mkdtemp(path.data()) == nullptr) {
+    die("cannot make a temporary folder");
+  }
+  path_ = path;
+}
+
+TemporaryFolder::~TemporaryFolder() { std::filesystem::remove_all(path_); }
 
 std::string slipwayd_path() {
   const char* build = std::getenv("SLIPWAY_BUILD");

@@ -17,8 +17,24 @@ void name_bench(std::string_view bench);
 [[noreturn]] void die(const std::string& why);
 
 std::uint16_t free_port();
+bool listens(std::uint16_t port);          // somebody, on loopback
+void wait_for_listener(std::uint16_t port);  // up to half a minute, then ends the program
 // Of the build that SLIPWAY_BUILD names; ends the program when there is none.
 std::string slipwayd_path();
+
+// Gone with all that is in it when this goes away.
+class TemporaryFolder {
+ public:
+  TemporaryFolder();
+  ~TemporaryFolder();
+  TemporaryFolder(const TemporaryFolder&) = delete;
+  TemporaryFolder& operator=(const TemporaryFolder&) = delete;
+
+  [[nodiscard]] std::string file(std::string_view name) const { return (path_ / name).string(); }
+
+ private:
+  std::filesystem::path path_;
+};
 
 // Stopped when this goes away.
 class ServerProcess {

@@ -4,16 +4,12 @@
 // need for the cryptography alone, at the same pace: one signature and one seal, and for each receiver one verification of the same
 // bytes and one open (message_floor.h), suite 2. Without MLS it is the bare native client in the same processes. Blocks alternate.
 
-#include <arpa/inet.h>
 #include <fmt/format.h>
-#include <netinet/in.h>
 #include <signal.h>
 #include <sys/resource.h>
-#include <sys/socket.h>
 #include <unistd.h>
 
 #include <algorithm>
-#include <filesystem>
 #include <fstream>
 
 #include "harness.h"
@@ -54,58 +50,26 @@ constexpr std::array<Row, 16> kRows = {{
 }};
 constexpr double kBar = 1.3;
 
-double median(std::vector<double> values) {
-  std::ranges::sort(values);
-  return values.empty() ? 0 : values[values.size() / 2];
-}
-
-bool listens(std::uint16_t port) {
-  const int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-  sockaddr_in address{};
-  address.sin_family = AF_INET;
-  address.sin_port = htons(port);
-  address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-  const bool there = connect(fd, reinterpret_cast<sockaddr*>(&address), sizeof address) == 0;
-  close(fd);
-  return there;
-}
-
 class Node {
  public:
   Node() : port_(free_port()) {
-    std::string folder = (std::filesystem::temp_directory_path() / "slipway-bench-XXXXXX").string();
-    if (mkdtemp(folder.data()) == nullptr) {
-      die("cannot make a temporary folder");
-    }
-    folder_ = folder;
-    std::ofstream(folder_ / "slipwayd.yaml") << fmt::format(
-        "slipway:\n  node_id: bench\n  log_level: warn\n  listen:\n    - tcp: 127.0.0.1:{}\n  api:\n    unix: {}/control.sock\n", port_, folder);
+    std::ofstream(folder_.file("slipwayd.yaml")) << fmt::format(
+        "slipway:\n  node_id: bench\n  log_level: warn\n  listen:\n    - tcp: 127.0.0.1:{}\n  api:\n    unix: {}\n", port_, folder_.file("control.sock"));
     start();
   }
-  ~Node() {
-    process_.reset();
-    std::filesystem::remove_all(folder_);
-  }
-  Node(const Node&) = delete;
-  Node& operator=(const Node&) = delete;
 
   [[nodiscard]] std::string address() const { return fmt::format("tcp://127.0.0.1:{}", port_); }
   [[nodiscard]] std::uint64_t cpu_ns() const { return process_->cpu_ns(); }
   void kill_at_once() { process_->kill_at_once(); }
   void start() {
-    process_ = std::make_unique<ServerProcess>(std::vector<std::string>{slipwayd_path(), "--config", (folder_ / "slipwayd.yaml").string()},
-                                               (folder_ / "slipwayd.log").string());
-    for (int i = 0; !listens(port_); ++i) {
-      if (i == 30'000) {
-        die("slipwayd did not come up");
-      }
-      usleep(1'000);
-    }
+    process_ = std::make_unique<ServerProcess>(std::vector<std::string>{slipwayd_path(), "--config", folder_.file("slipwayd.yaml")},
+                                               folder_.file("slipwayd.log"));
+    wait_for_listener(port_);
   }
 
  private:
   std::uint16_t port_;
-  std::filesystem::path folder_;
+  TemporaryFolder folder_;
   std::unique_ptr<ServerProcess> process_;
 };
 

@@ -266,10 +266,6 @@ void run_case(Report& report, const Options& options, rte_mempool* pool, std::ui
       bare_us.push_back(b.us_a_copy);
     }
   }
-  const auto median = [](std::vector<double> v) {
-    std::ranges::nth_element(v, v.begin() + static_cast<std::ptrdiff_t>(v.size() / 2));
-    return v[v.size() / 2];
-  };
   const std::string name = fmt::format("1:{} {} B", fanout, payload);
   Comparison c = summarize(name, ratios, 0);
   c.ours_ns = median(our_us) * 1e3;

@@ -22,16 +22,11 @@
 #include "app/app.h"
 #include "channel/channel_record.h"
 #include "channel/channels.h"
+#include "channel/hosted_channel.h"
 #include "channel/local_connection.h"
 #include "channel/sealed_store.h"
 
 namespace slipway {
-
-struct HostedChannel {
-  TextName name;
-  bool mls = true;
-  std::vector<TextName> participants;
-};
 
 struct ChannelHostOptions {
   TextName local_name;

@@ -5,18 +5,13 @@
 #include <string>
 #include <vector>
 
+#include "channel/hosted_channel.h"
 #include "edge/auth_jwt.h"
 #include "frame/name.h"
 
 namespace slipway {
 
 // The node's own channels, and who it is as their moderator.
-struct HostedChannelSettings {
-  TextName name;
-  bool mls = true;
-  std::vector<TextName> participants;
-  friend bool operator==(const HostedChannelSettings&, const HostedChannelSettings&) = default;
-};
 struct ChannelSettings {
   bool on = false;
   TextName name;                   // of the node as an application
@@ -32,7 +27,7 @@ struct ChannelSettings {
   std::string key_file;            // seals the store
   std::uint32_t limit = 1'024;
   bool file_managed = false;       // `hosted` is there: it is all there is
-  std::vector<HostedChannelSettings> hosted;
+  std::vector<HostedChannel> hosted;
   std::string written;             // the whole section: another text needs a restart
   int line = 0;
 };

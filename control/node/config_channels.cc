@@ -85,7 +85,7 @@ void read_identity(YamlSection identity, ChannelSettings& out) {
 
 void read_hosted(YamlSection& channels, ChannelSettings& out) {
   channels.each("hosted", [&](YamlSection entry) {
-    HostedChannelSettings hosted;
+    HostedChannel hosted;
     hosted.name = read_own_name(entry, "name");
     hosted.mls = entry.boolean("mls", true);
     entry.each_text("participants", [&](const std::string& text, const YAML::Node& at) {

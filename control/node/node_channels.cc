@@ -119,13 +119,10 @@ std::expected<void, std::string> NodeChannels::start() {
                              .binding = binding_of(in.settings.binding),
                              .limit = in.settings.limit,
                              .file_managed = in.settings.file_managed,
-                             .hosted = {},
+                             .hosted = in.settings.hosted,
                              .store = in.store.get(),
                              .between_steps = in.node.between_steps,
                              .log = in.node.log};
-  for (const auto& hosted : in.settings.hosted) {
-    options.hosted.push_back({hosted.name, hosted.mls, hosted.participants});
-  }
   auto host = ChannelHost::create(*in.node.loop, in.local->connection(), std::move(options));
   if (!host) {
     return std::unexpected(host.error());

@@ -1,12 +1,12 @@
 """The examples as people run them: separate processes and one node."""
 import hashlib
 import os
-import subprocess
 import time
 
 import pytest
 
-from nodes import BUILD, PATIENCE, Node, until
+from conversation import Conversation
+from nodes import BUILD, Node, until
 
 SECRET = "a-shared-secret-of-at-least-32-bytes!!"
 
@@ -18,39 +18,13 @@ def node(tmp_path):
     node.stop()
 
 
-class Example:
-    def __init__(self, node, program, *words):
-        self.process = subprocess.Popen([BUILD / "tools/examples" / program, *map(str, words), "--node", node.tcp], stdin=subprocess.PIPE,
-                                        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=dict(os.environ, SLIPWAY_SECRET=SECRET))
-        self.seen = []
-
-    def expect(self, what):
-        for line in self.process.stdout:
-            self.seen.append(line.rstrip())
-            if what in line:
-                return line
-        raise AssertionError(f"never said {what!r}: {self.seen[-10:]} {self.process.stderr.read()}")
-
-    def type(self, line):
-        self.process.stdin.write(line + "\n")
-        self.process.stdin.flush()
-
-    def end(self, code=0):
-        out, error = self.process.communicate(timeout=PATIENCE)
-        assert self.process.returncode == code, (out, error)
-        return out
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *_):
-        self.process.kill()
-        self.process.wait()
+def example(node, program, *words):
+    return Conversation([BUILD / "tools/examples" / program, *words, "--node", node.tcp], dict(os.environ, SLIPWAY_SECRET=SECRET))
 
 
 def test_chat(node):
-    with Example(node, "slipway-chat", "org/team/alice", "--create", "org/team/room") as alice, \
-            Example(node, "slipway-chat", "org/team/bob") as bob, Example(node, "slipway-chat", "org/team/carol") as carol:
+    with example(node, "slipway-chat", "org/team/alice", "--create", "org/team/room") as alice, \
+            example(node, "slipway-chat", "org/team/bob") as bob, example(node, "slipway-chat", "org/team/carol") as carol:
         alice.expect("encrypted")
         bob.expect("waiting")
         carol.expect("waiting")
@@ -78,10 +52,10 @@ def test_chat(node):
 
 
 def test_workers(node):
-    with Example(node, "slipway-workers", "work", "org/team/upper") as one, Example(node, "slipway-workers", "work", "org/team/upper") as other:
+    with example(node, "slipway-workers", "work", "org/team/upper") as one, example(node, "slipway-workers", "work", "org/team/upper") as other:
         one.expect("working")
         other.expect("working")
-        with Example(node, "slipway-workers", "ask", "org/team/upper", "some text", "--times", 40) as client:
+        with example(node, "slipway-workers", "ask", "org/team/upper", "some text", "--times", 40) as client:
             out = client.end()
             assert "SOME TEXT" in out
             assert out.count(" by org/team/upper/") == 2, out  # both had work
@@ -92,9 +66,9 @@ def test_file_over_a_restart_of_the_node(node, tmp_path):
     path = tmp_path / "large.bin"
     path.write_bytes(os.urandom(12 << 20))
     inbox = tmp_path / "inbox"
-    with Example(node, "slipway-file", "receive", "org/team/bob", inbox) as bob:
+    with example(node, "slipway-file", "receive", "org/team/bob", inbox) as bob:
         bob.expect("receiving")
-        with Example(node, "slipway-file", "send", "org/team/bob", path) as alice:
+        with example(node, "slipway-file", "send", "org/team/bob", path) as alice:
             until(lambda: (inbox / "large.bin.part").exists() and (inbox / "large.bin.part").stat().st_size > 1 << 20, "the first bytes are there")
             node.kill()
             time.sleep(0.3)
@@ -110,9 +84,9 @@ def test_file_goes_on_where_it_ended(node, tmp_path):
     inbox = tmp_path / "inbox"
     inbox.mkdir()
     (inbox / "notes.txt.part").write_bytes(path.read_bytes()[:400_000])
-    with Example(node, "slipway-file", "receive", "org/team/bob", inbox) as bob:
+    with example(node, "slipway-file", "receive", "org/team/bob", inbox) as bob:
         bob.expect("receiving")
-        with Example(node, "slipway-file", "send", "org/team/bob", path) as alice:
+        with example(node, "slipway-file", "send", "org/team/bob", path) as alice:
             out = alice.end()
             assert "going on at byte 400000" in out and "sent notes.txt" in out
         bob.expect("received notes.txt")

@@ -1,48 +1,22 @@
 """The examples of tools/python/examples, as people run them: a process each, and a node."""
 import json
-import subprocess
 import sys
 from pathlib import Path
 
-from applications import PATIENCE, environment
+from applications import environment  # noqa: I001
+from conversation import Conversation
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "tools/python/examples"
 
 
-class Example:
-    def __init__(self, program, node, *words):
-        self.process = subprocess.Popen([sys.executable, EXAMPLES / program, node.tcp, *words], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
-                                        env=environment())
-        self.seen = []
-
-    def expect(self, what):
-        for line in self.process.stdout:
-            self.seen.append(line.rstrip())
-            if what in line:
-                return line.rstrip()
-        raise AssertionError(f"never said {what!r}: {self.seen}")
-
-    def type(self, line):
-        self.process.stdin.write(line + "\n")
-        self.process.stdin.flush()
-
-    def end(self):
-        out, _ = self.process.communicate(timeout=PATIENCE)
-        assert self.process.returncode == 0, out
-        return out
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *_):
-        self.process.kill()
-        self.process.wait()
+def example(program, node, *words):
+    return Conversation([sys.executable, EXAMPLES / program, node.tcp, *words], environment())
 
 
 def test_chat(node):
-    with Example("chat.py", node, "org/chat/bob") as bob:
+    with example("chat.py", node, "org/chat/bob") as bob:
         bob.expect("waiting")
-        with Example("chat.py", node, "org/chat/alice", "org/chat/room", "org/chat/bob") as alice:
+        with example("chat.py", node, "org/chat/alice", "org/chat/room", "org/chat/bob") as alice:
             alice.expect("in the room, encrypted: alice, bob")
             bob.expect("in the room")
             alice.type("hello")
@@ -55,8 +29,8 @@ def test_chat(node):
 
 
 def test_moderator(node):
-    with Example("chat.py", node, "org/chat/bob") as bob, Example("chat.py", node, "org/chat/carol") as carol, \
-            Example("moderator.py", node, "org/chat/room") as moderator:
+    with example("chat.py", node, "org/chat/bob") as bob, example("chat.py", node, "org/chat/carol") as carol, \
+            example("moderator.py", node, "org/chat/room") as moderator:
         bob.expect("waiting")
         carol.expect("waiting")
         for guest in ("bob", "carol"):
@@ -76,21 +50,21 @@ def test_moderator(node):
 
 
 def test_workers(node):
-    with Example("workers.py", node, "work") as one, Example("workers.py", node, "work") as two:
+    with example("workers.py", node, "work") as one, example("workers.py", node, "work") as two:
         one.expect("at work")
         two.expect("at work")
-        with Example("workers.py", node, "ask", *map(str, range(20))) as client:
+        with example("workers.py", node, "ask", *map(str, range(20))) as client:
             lines = client.end().splitlines()
         assert sorted(int(line.split()[0]) for line in lines) == [number ** 2 for number in range(20)]
         assert len({line.split()[2] for line in lines}) == 2
 
 
 def test_tools(node):
-    with Example("tools.py", node, "serve") as server:
+    with example("tools.py", node, "serve") as server:
         server.expect("serving add, reverse")
 
         def ask(*words):
-            with Example("tools.py", node, *words) as client:
+            with example("tools.py", node, *words) as client:
                 return json.loads(client.end())
         assert {tool["name"] for tool in ask("list")["result"]["tools"]} == {"add", "reverse"}
         assert ask("call", "add", '{"a": 2, "b": 3}') == {"result": {"value": 5}}

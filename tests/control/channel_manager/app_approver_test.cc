@@ -6,6 +6,7 @@
 
 #include "../client/fake_node.h"
 #include "identity/shared_secret.h"
+#include "turn_until.h"
 
 namespace slipway::test {
 namespace {
@@ -32,13 +33,7 @@ class ApproverTest : public ::testing::Test {
     return std::move(*made);
   }
   template <class Done>
-  [[nodiscard]] bool until(Done done) {
-    const auto limit = loop->refresh_now() + 60'000'000'000;
-    while (!done() && loop->refresh_now() < limit) {
-      loop->turn(10'000'000);
-    }
-    return done();
-  }
+  [[nodiscard]] bool until(Done done) { return turn_until(*loop, done); }
   // Answers the first request, behind which its end comes.
   void serve(std::string bytes, Metadata metadata) {
     owner = app("owner");

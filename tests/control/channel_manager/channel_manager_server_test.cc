@@ -11,6 +11,7 @@
 #include "channel_manager/channel_manager_bounds.h"
 #include "edge_client/transport_socket.h"
 #include "fakes.h"
+#include "turn_until.h"
 
 namespace slipway::test {
 namespace {
@@ -54,13 +55,7 @@ class ServerTest : public ::testing::Test {
     ASSERT_TRUE(until([&] { return client.ready; }));
   }
   template <class Done>
-  [[nodiscard]] bool until(Done done) {
-    const auto limit = loop->refresh_now() + 20'000'000'000;
-    while (!done() && loop->refresh_now() < limit) {
-      loop->turn(10'000'000);
-    }
-    return done();
-  }
+  [[nodiscard]] bool until(Done done) { return turn_until(*loop, done); }
   std::int32_t call(const std::string& request) {
     const auto stream = client.socket->open_stream();
     (void)client.socket->write(stream, std::as_bytes(std::span(request)));

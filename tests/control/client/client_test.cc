@@ -8,14 +8,12 @@
 #include "client/blocking.h"
 #include "client/link.h"
 #include "fake_node.h"
+#include "turn_until.h"
 
 namespace slipway {
 namespace {
 
 TextName named(const char* text) { return *parse_name(text); }
-
-constexpr std::uint64_t kSecond = 1'000'000'000;
-constexpr std::uint64_t kPatience = 20 * kSecond;  // only ever waited for in full when a test fails
 
 // A loop, a link and applications that note what they get.
 class Side {
@@ -57,16 +55,7 @@ class Side {
     return *app;
   }
   template <class Done>
-  [[nodiscard]] bool until(Done done) {
-    const auto end = loop->refresh_now() + kPatience;
-    while (!done()) {
-      if (loop->refresh_now() > end) {
-        return false;
-      }
-      loop->turn(10'000'000);
-    }
-    return true;
-  }
+  [[nodiscard]] bool until(Done done) { return turn_until(*loop, done); }
   bool wait_up() {
     return until([this] { return link->up(); });
   }

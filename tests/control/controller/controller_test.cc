@@ -11,6 +11,7 @@
 
 #include "controller/controller_command.h"
 #include "edge_client/transport_socket.h"
+#include "turn_until.h"
 
 namespace slipway::test {
 namespace {
@@ -155,13 +156,7 @@ class ControllerTest : public ::testing::Test {
     ASSERT_TRUE(until([&] { return client.open; }));
   }
   template <class Done>
-  [[nodiscard]] bool until(Done done) {
-    const auto limit = loop->refresh_now() + 20'000'000'000;
-    while (!done() && loop->refresh_now() < limit) {
-      loop->turn(10'000'000);
-    }
-    return done();
-  }
+  [[nodiscard]] bool until(Done done) { return turn_until(*loop, done); }
   void say(const std::string& message) { (void)client.socket->write(client.stream, std::as_bytes(std::span(message))); }
   bool accepted = false;
 };

@@ -7,6 +7,7 @@
 #include "../../dataplane/edge/tls_certificates.h"
 #include "edge/auth_basic.h"
 #include "edge_node.h"
+#include "turn_until.h"
 
 namespace slipway::test {
 namespace {
@@ -55,15 +56,8 @@ class EdgeClientTest : public ::testing::Test {
     ASSERT_TRUE(made) << made.error();
     client = std::move(*made);
   }
-  // Turns until `done`; far longer than anything takes.
   template <class Done>
-  [[nodiscard]] bool until(Done done) {
-    const auto limit = loop->refresh_now() + 20'000'000'000;
-    while (!done() && loop->refresh_now() < limit) {
-      loop->turn(10'000'000);
-    }
-    return done();
-  }
+  [[nodiscard]] bool until(Done done) { return turn_until(*loop, done); }
   [[nodiscard]] bool up() {
     return until([&] { return client->up() || end.has_value(); }) && client->up();
   }
