@@ -210,7 +210,6 @@ bool Participant::follow_commit(TimeMs now, const SessionMessage& message) {
   }
   last_commit_ = commit_id;
   life_ = std::max(life_, life);
-  gap_deadline_ = 0;
   note_change();
   if (*effect == CommitEffect::kRemovedSelf) {
     removed_from_group(now);
@@ -226,6 +225,9 @@ void Participant::follow_stored(TimeMs now) {
       return;
     }
     if (next->first > last_commit_ + 1) {
+      if (gap_deadline_ == 0 && !stopped_) {
+        gap_deadline_ = now + kCommitGapMs;
+      }
       return;
     }
     const SessionMessage message = std::move(next->second);

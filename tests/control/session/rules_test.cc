@@ -88,6 +88,36 @@ TEST_P(Rules, LeafOfWhoLeftGoesThoughTheGroupRefusedAtFirst) {
   EXPECT_EQ(at(b).epoch(), at(a).epoch());
 }
 
+// Two commits are missing, and one of them comes: the other is asked for no later than both would have been.
+TEST_P(Rules, WhoMissesACommitAsksThoughAnotherCameLate) {
+  if (!GetParam()) {
+    GTEST_SKIP() << "without MLS nothing must be followed in order";
+  }
+  three();
+  const std::size_t before = wire.log.size();
+  wire.lose = [](const SessionMessage& m) { return m.type == T::kGroupUpdate; };
+  for (const OperationId operation : {10, 11, 12}) {
+    EXPECT_TRUE(a.layer.refresh_keys(wire.now, group, operation));
+    wire.pass(500);
+    EXPECT_TRUE(a.succeeded(operation));
+  }
+  std::map<std::uint32_t, SessionMessage> updates;  // by commit
+  for (std::size_t i = before; i < wire.log.size(); ++i) {
+    if (const auto* update = std::get_if<GroupUpdate>(&wire.log[i].payload)) {
+      updates.emplace(update->mls->commit_id, wire.log[i]);
+    }
+  }
+  ASSERT_EQ(updates.size(), 3u);
+  wire.inject(b, updates.rbegin()->second);
+  wire.pass(kCommitGapMs - 100);
+  wire.inject(b, updates.begin()->second);
+  wire.pass(99);
+  EXPECT_EQ(wire.count(T::kRejoinRequest), 0u);
+  wire.pass(1);
+  EXPECT_EQ(wire.count(T::kRejoinRequest), 1u);
+  EXPECT_EQ(at(b).epoch(), at(a).epoch());
+}
+
 TEST_P(Rules, LateOrderToLeaveDoesNotEndTheNextMembership) {
   three();
   wire.lose = [this](const SessionMessage& m) { return m.destination == b.name; };
