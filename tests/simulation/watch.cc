@@ -104,8 +104,8 @@ void World::hear_return(std::uint32_t index, SessionMessage message) {
     }
   }
   const bool told = session != nullptr && session->facts().mls && session->facts().is_group() && !session->offline() &&
-                    update.new_state == MemberStatus::kOnline && update.participant == message.source && update.epoch < session->epoch() &&
-                    session->roster().contains(message.source) && !session->replies().has_seen(message);
+                    update.new_state == MemberStatus::kOnline && update.participant == message.source && !(message.source == app.name) &&
+                    update.epoch < session->epoch() && session->roster().contains(message.source) && !session->replies().has_seen(message);
   const SessionMessage copy = message;
   hear_command(index, std::move(message));
   if (told && !answers(app, copy, MessageType::kGroupNack)) {

@@ -257,9 +257,8 @@ void World::carry_out(std::uint32_t index) {
         const bool gone = presence->change == PresenceChange::kLeft || presence->change == PresenceChange::kRemoved;
         say("  " + std::to_string(index) + " sees " + presence->member.shown() + " change " + std::to_string(static_cast<int>(presence->change)));
         const Session* session = app.layer->find(presence->session);
-        if (presence->change == PresenceChange::kOffline && fair_ && std::ranges::find(asked_, true) == asked_.end() &&
-            std::ranges::any_of(apps_, [&](const App& other) { return other.up && other.name == presence->member; })) {
-          checks_.fail("app " + std::to_string(index) + " misses " + presence->member.shown() + ", which is there");
+        if (presence->change == PresenceChange::kOffline && session != nullptr) {
+          judge_absence(index, *session, presence->member);
         }
         if (session != nullptr && session->is_moderator() && presence->change == PresenceChange::kLeft) {
           judge_farewell(*session, presence->member);
@@ -331,6 +330,14 @@ void World::judge_repetition(std::uint32_t from, const SessionMessage& message) 
   const bool remembered = !jumps && now < before->second.second + kTombstoneMs;
   if (!first && remembered && *before->second.first != *answer) {
     checks_.fail("app " + std::to_string(from) + " carried out again what was asked once: " + std::string(message_type_text(message.type)));
+  }
+}
+
+// Somebody is held to be offline: then something went wrong, or it is not there.
+void World::judge_absence(std::uint32_t index, const Session& session, const FullName& member) {
+  const auto holds = [&](const App& app) { return app.up && app.name == member && only_session(app, session.facts().id) != nullptr; };
+  if (fair_ && std::ranges::find(asked_, true) == asked_.end() && std::ranges::any_of(apps_, holds)) {
+    checks_.fail("app " + std::to_string(index) + " misses " + member.shown() + ", which is there");
   }
 }
 

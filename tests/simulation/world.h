@@ -171,6 +171,7 @@ class World {
   };
   void judge_repair(std::uint32_t from, const SessionMessage& message);
   void judge_repetition(std::uint32_t from, const SessionMessage& message);
+  void judge_absence(std::uint32_t index, const Session& session, const FullName& member);
   void judge_farewell(const Session& session, const FullName& member);
   void judge_throwing_out(const Held& held, const FullName& member);
 
