@@ -18,11 +18,11 @@ Moderator::Moderator(TimeMs now, SessionParts parts, const FullName& channel, co
   store(false);
 }
 
-Moderator::Moderator(TimeMs now, SessionParts parts, const FullName& peer, OperationId operation) : Session(now, std::move(parts)) {
+Moderator::Moderator(TimeMs now, SessionParts parts, const FullName& peer, OperationId operation, bool found) : Session(now, std::move(parts)) {
   moderator_ = facts_.local;
   channel_ = peer;
   roster_.add({facts_.local, facts_.direction, MemberStatus::kOnline});
-  tasks_.push_back({TaskKind::kInvite, peer, operation});
+  tasks_.push_back({.kind = TaskKind::kInvite, .who = peer, .operation = operation, .key_package = nullptr, .request = {}, .found = found});
   run_tasks(now);
 }
 

@@ -34,7 +34,8 @@ class Moderator final : public Session {
   // A group: data and control channel names. Nothing is sent before the first invite.
   Moderator(TimeMs now, SessionParts parts, const FullName& channel, const FullName& control);
   // Point to point: the peer's service, or one instance of it. The operation ends when the peer is there.
-  Moderator(TimeMs now, SessionParts parts, const FullName& peer, OperationId operation);
+  // Found: the instance answered a discovery already.
+  Moderator(TimeMs now, SessionParts parts, const FullName& peer, OperationId operation, bool found = false);
 
   // As it was kept; the group is restored. Subscribes, renews its keys, tells the members, takes out whose welcome is not known
   // to have arrived.
@@ -57,6 +58,7 @@ class Moderator final : public Session {
     SharedBytes key_package;                // rejoin
     std::optional<SessionMessage> request;  // rejoin: what to answer
     bool alone = false;                     // invite: not together with others
+    bool found = false;                     // invite: this instance, without a discovery
   };
   enum class Step : std::uint8_t { kIdle, kInvite, kAdd, kRemoveCommit, kRemoveLeave, kUpdate };
   // Somebody who is being invited.

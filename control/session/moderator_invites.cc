@@ -47,6 +47,11 @@ void Moderator::discover(TimeMs now, Candidate& candidate) {
     fail_invite(candidate, SessionFault::kTooManyMembers);
     return;
   }
+  if (candidate.task.found) {
+    candidate.found = who;
+    found(now, candidate);
+    return;
+  }
   SessionMessage message = command(MessageType::kDiscoveryRequest, who, DiscoveryRequest{});
   candidate.command = message.message_id;
   commands_.send(now, CommandPurpose::kDiscovery, std::move(message), {who});

@@ -54,6 +54,8 @@ class Session {
   virtual Call refresh_keys(TimeMs now, OperationId operation) = 0;
   // Waits for acknowledgements (at most kDrainMs), says good-bye, ends.
   Call close(TimeMs now, OperationId operation);
+  // At once: what is not acknowledged ends undelivered. The good-bye is said all the same.
+  void abandon(TimeMs now);
   // Soft close and return; groups only.
   Call go_offline(TimeMs now, OperationId operation);
   Call come_back(TimeMs now, OperationId operation);

@@ -30,6 +30,7 @@ struct AppMessage {
   std::uint64_t epoch = kNoEpoch;  // of the group that it was encrypted in
   bool directed = false;    // sent by publish_to
   bool anycast = false;
+  SessionHandle line{};     // anycast: the session inside that it came on; kNone: on none
   std::string payload_type;
   Metadata metadata;
   SharedBytes payload;

@@ -70,8 +70,30 @@ inline constexpr std::size_t kMaxTombstones = 256;
 inline constexpr std::size_t kMaxServedNames = 256;             // services that one application answers discovery for
 inline constexpr std::uint32_t kMaxSessionId = 0xFFFF'FFFFu - 1'002;
 inline constexpr std::size_t kMaxAnycastOpen = 4'096;           // reliable anycast messages without an answer
+inline constexpr std::size_t kMaxAnycastBytes = 64u << 20;      //   their payloads
 inline constexpr std::size_t kAnycastSourcesKept = 1'024;       // senders whose recent messages are recognised
 inline constexpr std::size_t kAnycastIdsKept = 32;              // recent messages, a sender
+
+// --- anycast to and from upstream's applications: lines --------------------------------------------------------
+inline constexpr std::uint64_t kAnycastPatienceMs = 50;         // no acknowledgement: then it is asked who is there
+inline constexpr std::uint64_t kTakerKnownMs = 60'000;          // for so long it is known whether ours or theirs answer for a name
+inline constexpr std::size_t kMaxTakersKnown = 1'024;
+inline constexpr std::size_t kMaxAnycastServices = 256;         // names that lines are kept for, and sessions of ours that use them
+inline constexpr std::size_t kMaxLinesOut = 8;                  // of one service: instances that the load is spread over
+inline constexpr std::size_t kMaxAnycastLines = 256;            // of all services, those that are closing too
+inline constexpr std::size_t kMaxAnycastLinesIn = 1'024;        // that peers opened
+inline constexpr std::uint32_t kLineShare = 8;                  // unacknowledged messages on one line; others wait
+inline constexpr std::uint32_t kAskEvery = 4;                   // messages after which another instance is looked for; twice as many
+inline constexpr std::uint32_t kAskRarer = 4;                   //   each time that none was found, so often
+inline constexpr std::uint32_t kQuestionTries = 5;
+inline constexpr std::uint64_t kQuestionMinMs = 100;            // between two tries: the session's timeout within these
+inline constexpr std::uint64_t kQuestionMaxMs = 1'000;
+inline constexpr std::uint64_t kLineSetupMs = 500;              // an instance that says nothing for so long, or a timeout if that is
+                                                                //   longer, while its line is made, is given up
+inline constexpr std::uint32_t kLineSilences = 2;               // timeouts without a word; 1 if there is another line
+inline constexpr std::uint64_t kLineIdleMs = 60'000;            // a line without messages is closed; it is the only way to answer
+inline constexpr std::uint64_t kLineRestMs = 5'000;             //   so long at least, if its place is wanted for another instance
+inline constexpr std::uint64_t kLineInIdleMs = 600'000;         // a peer's line without messages
 
 static_assert(2 * kLostRangesKept > kSendWindow, "a message that was given up is never acknowledged when it comes after all");
 static_assert(kSendWindow <= kReorderWindow, "what a sender may have in flight fits the receiver's window");

@@ -93,6 +93,16 @@ Session::Call Session::close(TimeMs now, OperationId operation) {
   return {};
 }
 
+void Session::abandon(TimeMs now) {
+  if (phase_ == Phase::kOpen) {
+    (void)close(now, kNoOperation);
+  }
+  if (phase_ == Phase::kDraining) {
+    sender_.close(SessionFault::kClosed);
+    settle(now);
+  }
+}
+
 // --- soft close and return -------------------------------------------------------------------------------------
 
 Session::Call Session::go_offline(TimeMs now, OperationId operation) { return change_status(now, MemberStatus::kOffline, operation); }

@@ -16,10 +16,24 @@ bool sane(const TimerSettings& timers) {
   return timers.timeout_ms >= kMinIntervalMs && timers.timeout_ms <= kMaxIntervalMs && timers.max_retries <= kMaxRetries;
 }
 
+SessionLayer::Call check_metadata(const Metadata& metadata, const std::string& doing) {
+  std::size_t bytes = 0;
+  for (const auto& [key, value] : metadata) {
+    bytes += key.size() + value.size();
+    if (is_reserved_metadata(key)) {
+      return refuse(SessionFault::kReservedMetadata, doing + " with metadata '" + key + "'");
+    }
+  }
+  if (metadata.size() > kMaxMetadataEntries || bytes > kMaxMetadataBytes) {
+    return refuse(SessionFault::kTooLarge, doing);
+  }
+  return {};
+}
+
 }  // namespace
 
 SessionLayer::SessionLayer(LayerConfig config, RandomSource& random, SessionGroupFactory& groups)
-    : config_(std::move(config)), random_(random), groups_(groups), anycast_(config_.local, actions_, refusals_) {}
+    : config_(std::move(config)), random_(random), groups_(groups), anycast_(config_.local, actions_, refusals_, random, *this) {}
 
 // --- making sessions -------------------------------------------------------------------------------------------
 
@@ -31,15 +45,8 @@ std::expected<SessionFacts, SessionError> SessionLayer::facts_of(SessionType typ
     return refuse(SessionFault::kBadConfig, std::string(doing) + ": a timeout must be " + std::to_string(kMinIntervalMs) + " to " +
                                                 std::to_string(kMaxIntervalMs) + " ms, retries at most " + std::to_string(kMaxRetries));
   }
-  std::size_t bytes = 0;
-  for (const auto& [key, value] : config.metadata) {
-    bytes += key.size() + value.size();
-    if (is_reserved_metadata(key)) {
-      return refuse(SessionFault::kReservedMetadata, std::string(doing) + " with metadata '" + key + "'");
-    }
-  }
-  if (config.metadata.size() > kMaxMetadataEntries || bytes > kMaxMetadataBytes) {
-    return refuse(SessionFault::kTooLarge, doing);
+  if (auto fits = check_metadata(config.metadata, doing); !fits) {
+    return std::unexpected(std::move(fits.error()));
   }
   SessionFacts facts;
   facts.handle = SessionHandle{++last_handle_};
@@ -66,6 +73,11 @@ SessionParts SessionLayer::parts_of(SessionFacts facts) {
     key = std::uint64_t{random_.next()} << 32 | random_.next();
   }
   return {std::move(facts), actions_, refusals_, random_, std::move(group), key, config_.enforce_identity};
+}
+
+// Never kept over a restart: its messages are whole without it.
+SessionParts SessionLayer::parts_of_line(SessionFacts facts) {
+  return {std::move(facts), line_actions_, refusals_, random_, nullptr, 0, config_.enforce_identity};
 }
 
 SessionHandle SessionLayer::keep(std::unique_ptr<Session> session) {
@@ -237,7 +249,12 @@ void SessionLayer::on_message(TimeMs now, SessionMessage message) {
       ++refusals_.unknown_session;
       return;
     }
-    anycast_.on_message(std::move(message));
+    anycast_.on_message(now, std::move(message));
+    return;
+  }
+  if (message.type == MessageType::kDiscoveryReply && payload_fits(message) && message.destination == config_.local &&
+      anycast_.on_discovery_reply(now, message)) {
+    carry_line_actions(now);
     return;
   }
   if (message.type == MessageType::kDiscoveryRequest) {
@@ -257,8 +274,15 @@ void SessionLayer::on_message(TimeMs now, SessionMessage message) {
     ++refusals_.unknown_session;
     return;
   }
+  const bool line = anycast_.is_line(handle);
+  if (line) {
+    anycast_.on_line_heard(now, handle);
+  }
   sessions_.at(handle).session->on_message(now, std::move(message));
   touched(handle);
+  if (line) {
+    carry_line_actions(now);
+  }
 }
 
 std::optional<SessionLayer::DataWay> SessionLayer::data_way(const SessionMessage& message) const {
@@ -336,6 +360,18 @@ void SessionLayer::on_join_request(TimeMs now, const SessionMessage& message) {
       facts.metadata.emplace(key, value);
     }
   }
+  if (opens_line(message)) {
+    if (!anycast_.room_for_line_in()) {
+      ++refusals_.no_room;
+      return;
+    }
+    const bool reliable = facts.reliability.has_value();
+    if (auto participant = Participant::join(now, parts_of_line(std::move(facts)), message)) {
+      anycast_.on_line_in(now, keep(std::move(participant)), message.source, reliable);
+      carry_line_actions(now);
+    }
+    return;
+  }
   if (auto participant = Participant::join(now, parts_of(std::move(facts)), message)) {
     const auto left = std::ranges::find_if(left_, [&](const LeftGroup& l) {
       return l.session_id == message.session_id && l.moderator == message.source.hashed();
@@ -345,6 +381,55 @@ void SessionLayer::on_join_request(TimeMs now, const SessionMessage& message) {
       left_.erase(left);
     }
     keep(std::move(participant));
+  }
+}
+
+// --- sessions behind lines -----------------------------------------------------------------------------------------
+
+bool SessionLayer::opens_line(const SessionMessage& message) const {
+  const auto mark = message.metadata.find(metadata_key::kAnycast);
+  return message.session_type == SessionType::kPointToPoint && mark != message.metadata.end() && mark->second == "1" &&
+         !std::get<JoinRequest>(message.payload).mls;
+}
+
+SessionLayer::Opened SessionLayer::open_line(TimeMs now, const FullName& instance, const AnycastConfig& config, OperationId operation) {
+  auto facts = facts_of(SessionType::kPointToPoint, {.reliability = config.reliability}, "finding an instance");
+  if (!facts) {
+    return std::unexpected(std::move(facts.error()));
+  }
+  facts->metadata.emplace(metadata_key::kAnycast, "1");
+  return keep(std::make_unique<Moderator>(now, parts_of_line(std::move(*facts)), instance, operation, true));
+}
+
+SessionLayer::Published SessionLayer::publish_on(TimeMs now, SessionHandle line, Outgoing content, OperationId operation) {
+  const auto at = sessions_.find(line);
+  if (at == sessions_.end()) {
+    return refuse(SessionFault::kClosed, "publishing");
+  }
+  auto published = at->second.session->publish(now, std::move(content), operation);
+  touched(line);
+  return published;
+}
+
+void SessionLayer::close_line(TimeMs now, SessionHandle line, bool abandoned) {
+  const auto at = sessions_.find(line);
+  if (at == sessions_.end()) {
+    return;
+  }
+  if (abandoned) {
+    at->second.session->abandon(now);
+  } else {
+    (void)at->second.session->close(now, kNoOperation);
+  }
+  touched(line);
+}
+
+// Each may cause others.
+void SessionLayer::carry_line_actions(TimeMs now) {
+  while (!line_actions_.empty()) {
+    for (Action& action : std::exchange(line_actions_, {})) {
+      anycast_.on_line_action(now, action);
+    }
   }
 }
 
@@ -360,10 +445,16 @@ TimeMs SessionLayer::steady(TimeMs now) {
 
 void SessionLayer::on_network(TimeMs now, bool there) {
   now = steady(now);
-  for (const SessionHandle handle : sessions()) {
+  std::vector<SessionHandle> all;
+  for (const auto& [handle, entry] : sessions_) {
+    all.push_back(handle);
+  }
+  for (const SessionHandle handle : all) {
     sessions_.at(handle).session->on_network(now, there);
     touched(handle);
   }
+  anycast_.on_network(now, there);
+  carry_line_actions(now);
 }
 
 void SessionLayer::advance(TimeMs now) {
@@ -379,7 +470,9 @@ void SessionLayer::advance(TimeMs now) {
     sessions_.at(handle).session->advance(now);
     touched(handle);
   }
+  carry_line_actions(now);
   anycast_.advance(now);
+  carry_line_actions(now);
   while (!tombstones_.empty() && tombstones_.front().until <= now) {
     tombstones_.pop_front();
   }
@@ -447,7 +540,9 @@ const Session* SessionLayer::find(SessionHandle session) const {
 std::vector<SessionHandle> SessionLayer::sessions() const {
   std::vector<SessionHandle> handles;
   for (const auto& [handle, entry] : sessions_) {
-    handles.push_back(handle);
+    if (!anycast_.is_line(handle)) {
+      handles.push_back(handle);
+    }
   }
   return handles;
 }
@@ -496,7 +591,12 @@ SessionLayer::Published SessionLayer::publish_with_destination(TimeMs now, Sessi
   if (size_of(content.payload) > kMaxSessionPayloadBytes || content.payload_type.size() > kMaxPayloadTypeBytes) {
     return refuse(SessionFault::kTooLarge, "publishing to " + destination.shown());
   }
-  return anycast_.publish(now, at->second.first, at->second.second, destination.service(), std::move(content), operation);
+  if (auto fits = check_metadata(content.metadata, "publishing to " + destination.shown()); !fits) {
+    return std::unexpected(std::move(fits.error()));
+  }
+  auto published = anycast_.publish(now, {anycast, at->second.first, at->second.second}, destination.service(), std::move(content), operation);
+  carry_line_actions(now);
+  return published;
 }
 
 SessionLayer::Published SessionLayer::answer_anycast(TimeMs now, const AppMessage& message, const SessionConfig& config, Outgoing content,
@@ -508,7 +608,18 @@ SessionLayer::Published SessionLayer::answer_anycast(TimeMs now, const AppMessag
   if (size_of(content.payload) > kMaxSessionPayloadBytes || content.payload_type.size() > kMaxPayloadTypeBytes) {
     return refuse(SessionFault::kTooLarge, "answering " + message.source.shown());
   }
-  return anycast_.publish(now, message.session_id, AnycastConfig{config.reliability}, message.source, std::move(content), operation);
+  if (auto fits = check_metadata(content.metadata, "answering " + message.source.shown()); !fits) {
+    return std::unexpected(std::move(fits.error()));
+  }
+  Anycast::Sender sender{.id = message.session_id, .config = {config.reliability}};
+  for (const auto& [handle, own] : anycast_sessions_) {
+    if (own.first == message.session_id) {
+      sender.session = handle;
+    }
+  }
+  auto published = anycast_.answer(now, sender, message, std::move(content), operation);
+  carry_line_actions(now);
+  return published;
 }
 
 SessionLayer::Call SessionLayer::invite(TimeMs now, SessionHandle session, const FullName& name, OperationId operation) {
@@ -529,9 +640,10 @@ SessionLayer::Call SessionLayer::come_back(TimeMs now, SessionHandle session, Op
 
 SessionLayer::Call SessionLayer::close(TimeMs now, SessionHandle session, OperationId operation) {
   if (const auto at = anycast_sessions_.find(session); at != anycast_sessions_.end()) {
-    steady(now);
-    anycast_.close(at->second.first);
+    now = steady(now);
+    anycast_.close(now, at->second.first);
     anycast_sessions_.erase(at);
+    carry_line_actions(now);
     if (operation != kNoOperation) {
       actions_.push_back(Resolve{.session = session, .operation = operation});
     }

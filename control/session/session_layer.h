@@ -36,7 +36,7 @@ struct LayerConfig {
   bool keep_sessions = false;      // StoreSession and ForgetSession say what is to be kept over a restart
 };
 
-class SessionLayer {
+class SessionLayer final : private LineSessions {
  public:
   using Call = std::expected<void, SessionError>;
   using Published = std::expected<std::uint32_t, SessionError>;
@@ -49,7 +49,8 @@ class SessionLayer {
   std::expected<SessionHandle, SessionError> create_unicast(TimeMs now, const FullName& peer, const SessionConfig& config, OperationId operation);
   // Names as channel_names makes them. Nothing is sent before the first invite.
   std::expected<SessionHandle, SessionError> create_group(TimeMs now, const FullName& channel, const FullName& control, const SessionConfig& config);
-  // Its messages name their destinations; no other end is set up. MLS is refused.
+  // Its messages name their destinations; no other end is set up. MLS is refused. Towards applications that take messages in sessions
+  // only, sessions inside carry them (anycast.h), without MLS too; nothing here shows them.
   std::expected<SessionHandle, SessionError> create_anycast(TimeMs now, const SessionConfig& config);
   // A session as it was kept under the key, after a restart. It subscribes by itself and comes back: a member asks to be let in with
   // new keys, a moderator renews its own. What is published until then waits, if reliable. What was delivered since the last write
@@ -136,6 +137,7 @@ class SessionLayer {
   TimeMs steady(TimeMs now);
   [[nodiscard]] std::expected<SessionFacts, SessionError> facts_of(SessionType type, const SessionConfig& config, const char* doing);
   [[nodiscard]] SessionParts parts_of(SessionFacts facts);
+  [[nodiscard]] SessionParts parts_of_line(SessionFacts facts);
   SessionHandle keep(std::unique_ptr<Session> session);
   void touched(SessionHandle handle);
   template <class F>
@@ -147,11 +149,18 @@ class SessionLayer {
   bool answer_from_grave(const SessionMessage& message);
   void on_discovery(const SessionMessage& message);
   void on_join_request(TimeMs now, const SessionMessage& message);
+  [[nodiscard]] bool opens_line(const SessionMessage& message) const;
+  // Sessions behind lines: what they want done is for anycast_ first.
+  Opened open_line(TimeMs now, const FullName& instance, const AnycastConfig& config, OperationId operation) override;
+  Published publish_on(TimeMs now, SessionHandle line, Outgoing content, OperationId operation) override;
+  void close_line(TimeMs now, SessionHandle line, bool abandoned) override;
+  void carry_line_actions(TimeMs now);
 
   LayerConfig config_;
   RandomSource& random_;
   SessionGroupFactory& groups_;
   Actions actions_;
+  Actions line_actions_;     // of sessions behind lines
   SessionRefusals refusals_;
   Anycast anycast_;
   std::vector<FullName> served_;

@@ -229,9 +229,7 @@ int report(const Arguments& a, BlockingSession& session, Exchange done, double s
   if (done.lost > 0) {
     text += fmt::format(", {} times a member was not reached", done.lost);
   }
-  if (session.kind() != SessionKind::kAnycast) {
-    (void)session.close(milliseconds(a.context.timeout_ms));
-  }
+  (void)session.close(milliseconds(a.context.timeout_ms));
   say(a, out, text);
   return done.lost > 0 ? static_cast<int>(ExitCode::kNoReceiver) : 0;
 }

@@ -1,4 +1,4 @@
-// Numbering, acknowledgements, retransmission, order, gaps, bounds: sender and receiver of one session's data, and anycast.
+// Numbering, acknowledgements, retransmission, order, gaps, bounds: sender and receiver of one session's data.
 #include <gtest/gtest.h>
 
 #include <algorithm>
@@ -307,72 +307,6 @@ TEST(BestEffort, NothingIsAcknowledgedOrAskedFor) {
   EXPECT_EQ(wire.types(before), std::vector{T::kMsg});
   EXPECT_TRUE(a.succeeded(3));
   EXPECT_EQ(b.texts(), std::vector<std::string>{"!"});
-}
-
-// --- anycast ---------------------------------------------------------------------------------------------------------
-
-TEST(AnycastFlow, AcknowledgedByOneInstanceAndAnswered) {
-  Wire wire;
-  Endpoint& a = wire.add("alice", 1);
-  Endpoint& one = wire.add("pool", 2);
-  Endpoint& two = wire.add("pool", 3);
-  const SessionHandle session = *a.layer.create_anycast(wire.now, {.reliability = kQuick});
-  EXPECT_TRUE(a.layer.publish_with_destination(wire.now, session, service_of("pool"), {.payload = bytes_of("job")}, 1));
-  wire.run();
-  EXPECT_EQ(wire.types(), (std::vector{T::kMsg, T::kMsgAck}));
-  EXPECT_EQ(wire.log[0].destination, service_of("pool").with_id(kAnycastId));
-  EXPECT_EQ(wire.log[0].session_type, SessionType::kPointToPoint);
-  EXPECT_TRUE(a.succeeded(1));
-  ASSERT_EQ(one.got.size() + two.got.size(), 1u);
-  EXPECT_TRUE(one.got[0].anycast);
-  EXPECT_TRUE(one.layer.answer_anycast(wire.now, one.got[0], {.reliability = kQuick}, {.payload = bytes_of("done")}, 1));
-  wire.run();
-  EXPECT_EQ(a.texts(), std::vector<std::string>{"done"});
-  EXPECT_EQ(a.got[0].source, one.name);
-  EXPECT_TRUE(one.succeeded(1));
-}
-
-TEST(AnycastFlow, RetriedWithTheSameIdAndDeliveredOnceByAnInstance) {
-  Wire wire;
-  Endpoint& a = wire.add("alice", 1);
-  Endpoint& one = wire.add("pool", 2);
-  const SessionHandle session = *a.layer.create_anycast(wire.now, {.reliability = kQuick});
-  int left = 2;
-  wire.lose = [&](const SessionMessage& m) { return m.type == T::kMsgAck && left-- > 0; };
-  EXPECT_TRUE(a.layer.publish_with_destination(wire.now, session, service_of("pool"), {.payload = bytes_of("job")}, 1));
-  wire.pass(1'000);
-  EXPECT_EQ(wire.count(T::kMsg), 3u);
-  EXPECT_EQ(wire.log[0].message_id, wire.last(T::kMsg).message_id);
-  EXPECT_EQ(one.texts(), std::vector<std::string>{"job"});
-  EXPECT_TRUE(a.succeeded(1));
-  EXPECT_FALSE(a.layer.next_deadline());
-}
-
-TEST(AnycastFlow, NobodyThereIsSaid) {
-  Wire wire;
-  Endpoint& a = wire.add("alice", 1);
-  const SessionHandle session = *a.layer.create_anycast(wire.now, {.reliability = kQuick});
-  EXPECT_TRUE(a.layer.publish_with_destination(wire.now, session, service_of("pool"), {.payload = bytes_of("job")}, 1));
-  wire.pass(1'000);
-  EXPECT_EQ(wire.count(T::kMsg), 1 + kQuick.max_retries);
-  ASSERT_NE(a.result(1), nullptr);
-  EXPECT_EQ(a.result(1)->error->fault, SessionFault::kNoAnswer);
-  EXPECT_EQ(a.layer.anycast().open(), 0u);
-}
-
-TEST(AnycastFlow, BestEffortAsksForNothing) {
-  Wire wire;
-  Endpoint& a = wire.add("alice", 1);
-  Endpoint& one = wire.add("pool", 2);
-  const SessionHandle session = *a.layer.create_anycast(wire.now, {});
-  EXPECT_TRUE(a.layer.publish_with_destination(wire.now, session, service_of("pool"), {.payload = bytes_of("note")}, 1));
-  wire.run();
-  EXPECT_EQ(wire.types(), std::vector{T::kMsg});
-  EXPECT_TRUE(a.succeeded(1));
-  EXPECT_EQ(one.texts(), std::vector<std::string>{"note"});
-  EXPECT_TRUE(a.layer.close(wire.now, session, 2));
-  wire.run();
-  EXPECT_TRUE(a.succeeded(2));
 }
 
 // --- names -----------------------------------------------------------------------------------------------------------

@@ -44,6 +44,8 @@ struct Endpoint {
   std::map<std::uint64_t, StoredSession> kept_before;  // the last write
   std::size_t writes = 0;
   Direction direction;
+  bool theirs = false;                                 // like upstream's: takes no stateless messages, knows of no lines
+  bool deaf = false;                                   // nothing reaches it
 
   Endpoint(const std::string& service, std::uint64_t id, Direction directed = {}, sim::GroupLog* log = nullptr)
       : name(named(service, id)), random(id * 7919), groups(name, id, log), layer(config_of(name, directed), random, groups), direction(directed) {}
@@ -105,6 +107,7 @@ class Wire {
   std::function<bool(const SessionMessage&)> lose;                // true: this one does not arrive
   bool authentic = true;
   bool from_slipway = true;
+  bool in_turn = false;                                           // any instance: each in its turn
 
   sim::GroupLog group_log;                                        // who may open what; no key serves twice
 
@@ -208,10 +211,19 @@ class Wire {
   }
   void route(const Endpoint& from, SessionMessage message) {
     message.authentic = authentic;
-    message.from_slipway = from_slipway;
+    message.from_slipway = from_slipway && !from.theirs;
     const FullName to = message.destination;
+    if (in_turn && to.id().is_null()) {
+      std::ranges::rotate(endpoints_, endpoints_.begin() + 1);
+    }
     for (auto& endpoint : endpoints_) {
+      if (endpoint->deaf || (endpoint->theirs && to.id() == kAnycastId)) {
+        continue;
+      }
       const bool own = to.id().is_null() || to.id() == kAnycastId ? to.same_service(endpoint->name) : to == endpoint->name;
+      if (endpoint->theirs) {
+        message.metadata.erase(std::string(metadata_key::kAnycast));
+      }
       const bool channel = std::ranges::find(endpoint->subscribed, to) != endpoint->subscribed.end();
       if (endpoint.get() != &from && (own || channel)) {
         endpoint->layer.on_message(now, message);

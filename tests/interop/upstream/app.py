@@ -12,7 +12,7 @@
   app.py resident NAME FILE              in a node of upstream's own, which runs by this file: answers one session
 
 ENDPOINT may be a whole client configuration as JSON. Options: --mls, --messages N, --bytes N, --best-effort, --pause SECONDS
-(between messages), --jwt-key FILE --jwt-trust FILE (tokens by ES256 instead of a secret, the subject is NAME), --route (set a route to the peer, as applications of 2.x must), --wait (tell the own id, begin after a line of input). Prints one line of JSON at its end.
+(between messages), --anycast (the session is marked: messages are for any instance of ours), --tell (serve: what was heard, a line each), --jwt-key FILE --jwt-trust FILE (tokens by ES256 instead of a secret, the subject is NAME), --route (set a route to the peer, as applications of 2.x must), --wait (tell the own id, begin after a line of input). Prints one line of JSON at its end.
 """
 import argparse
 import asyncio
@@ -36,8 +36,8 @@ def name_of(text):
 def session_config(options, kind):
     mls = slim_bindings.MlsSettings(header_integrity_validation_percent=100, max_seen_control_message_ids_size=None)
     return slim_bindings.SessionConfig(session_type=kind, max_retries=None if options.best_effort else 10,
-                                       interval=None if options.best_effort else datetime.timedelta(seconds=1), metadata={},
-                                       mls_settings=mls if options.mls else None)
+                                       interval=None if options.best_effort else datetime.timedelta(seconds=1),
+                                       metadata={"slim-anycast": "1"} if options.anycast else {}, mls_settings=mls if options.mls else None)
 
 
 def client_config(text):
@@ -139,11 +139,13 @@ async def talk(options):
     return await converse(options, app)
 
 
-async def answer_session(session, answered):
+async def answer_session(session, answered, tell=False):
     while True:
         message = await session.get_message_async(PATIENCE)
         if message.payload == b"bye":
             return
+        if tell:
+            print("heard", message.payload.decode(), message.context.metadata.get("slim-anycast-id"), flush=True)
         await session.publish_async(b"echo " + message.payload, None, None)
         answered[0] += 1
 
@@ -159,7 +161,7 @@ async def serve(options):
         waiting = waiting or asyncio.ensure_future(app.listen_for_session_async(PATIENCE))
         await asyncio.wait([waiting, ended], return_when=asyncio.FIRST_COMPLETED)
         if waiting.done():
-            sessions.add(asyncio.ensure_future(answer_session(waiting.result(), answered)))
+            sessions.add(asyncio.ensure_future(answer_session(waiting.result(), answered, options.tell)))
             waiting = None
     return {"answered": answered[0]}
 
@@ -237,6 +239,8 @@ def main():
     parser.add_argument("--jwt-trust")
     parser.add_argument("--wait", action="store_true")
     parser.add_argument("--route", action="store_true")
+    parser.add_argument("--anycast", action="store_true")
+    parser.add_argument("--tell", action="store_true")
     options = parser.parse_args()
     print(json.dumps(asyncio.run(ROLES[options.role](options))), flush=True)
     os._exit(0)  # threads of the bindings may still wait for something
