@@ -290,6 +290,9 @@ std::optional<SessionLayer::DataWay> SessionLayer::data_way(const SessionMessage
     return std::nullopt;  // of two sessions with one id the source decides, and may decide otherwise for the next message
   }
   const SessionHandle handle = by_id_.find(message.session_id)->second;
+  if (anycast_.is_line(handle)) {
+    return std::nullopt;  // delivered as something else
+  }
   Session& session = *sessions_.at(handle).session;
   const MemberSlot slot = session.data_slot(message);
   if (slot == kNoSlot) {
