@@ -2,6 +2,7 @@
 import http.client
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -10,7 +11,7 @@ from pathlib import Path
 
 BUILD = Path(os.environ.get("SLIPWAY_BUILD", "build-test"))
 PATIENCE = 60  # for things that take milliseconds: tests fail on conditions, never on speed
-_next_port = [0]
+SANITIZER_WORDS = re.compile("(ERROR|WARNING): [A-Za-z]+Sanitizer|runtime error: ")
 
 
 def free_port():
@@ -153,7 +154,9 @@ class Node:
         if self.process is None or self.process.poll() is not None:
             return self.process.returncode if self.process else None
         self.signal(signal.SIGTERM)
-        return self.process.wait(PATIENCE)
+        code = self.process.wait(PATIENCE)
+        assert code == 0 and not SANITIZER_WORDS.search(self.log()), self.log()
+        return code
 
 
 def run_slipwayd(*arguments, environment=None):

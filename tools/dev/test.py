@@ -113,6 +113,7 @@ def main():
     environment = dict(os.environ)
     environment.setdefault("ASAN_OPTIONS", "detect_leaks=1:abort_on_error=0")
     environment.setdefault("UBSAN_OPTIONS", "print_stacktrace=1:halt_on_error=1")
+    environment.setdefault("TSAN_OPTIONS", f"suppressions={TOP}/tests/support/tsan.supp:second_deadlock_stack=1")
     totals = [0, 0, 0]
     for test in tests:
         passed, failed, skipped, reasons, output, seconds = run_one(
