@@ -26,7 +26,7 @@ std::expected<std::unique_ptr<NodeApproval>, std::string> NodeApproval::create(L
   Impl& in = *out->impl_;
   TextName name = settings.name;
   name.component[2] += "-approval";
-  // Not the moderator's: both are members of sessions, and a member is known by its id.
+  // By a secret another id than the moderator's; by tokens the same, and the name alone tells them apart: they never meet in a session.
   auto identity = channel_identity(settings, {.name = name, .subject = {}, .key = {}});
   if (!identity) {
     return std::unexpected(fmt::format("the identity of {}: {}", name.text(), identity.error()));

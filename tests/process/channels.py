@@ -8,11 +8,18 @@ CTL = BUILD / "tools/slipwayctl"
 MODERATOR = "org/node/moderator"
 
 
-def section(folder, secret, store=True, hosted=None):
+def by_tokens(private, public, subject):
+    """Who the node is by tokens, as `slipway.channels.identity`."""
+    def auth(kind, file, **claims):
+        return {"type": "jwt", "duration": "1h", "claims": claims, "key": {"type": kind, "algorithm": "ES256", "format": "pem", "key": {"file": str(file)}}}
+    return json.dumps({"type": "jwt", "token": auth("encoding", private, subject=subject), "verify": auth("decoding", public)})
+
+
+def section(folder, secret, store=True, hosted=None, identity=None):
     """The part of the configuration, with its files in the folder."""
     (folder / "secret").write_text(secret + "\n")
     (folder / "secret").chmod(0o600)
-    text = f"  channels:\n    name: {MODERATOR}\n    identity: {{secret_file: {folder / 'secret'}}}\n"
+    text = f"  channels:\n    name: {MODERATOR}\n    identity: {identity or f'{{secret_file: {folder}/secret}}'}\n"
     if store:
         key = folder / "sealing.key"
         if not key.exists():

@@ -9,8 +9,8 @@ import pytest
 import native
 
 import channels
-from nodes import BUILD, PATIENCE, Node, until
-from sessions import SECRET, Application, listener
+from nodes import BUILD, PATIENCE, Node, free_port, until
+from sessions import SECRET, Application, by_jwt, jwt_keys, listener
 
 ROOM = "org/ns/room"
 CHAT = BUILD / "tools/examples/slipway-chat"
@@ -195,6 +195,65 @@ def test_the_file_is_followed_after_a_restart(tmp_path):
             until(lambda: channels.members(node) == [channels.MODERATOR, "org/ns/alice", "org/ns/carol"], "the file's members are in")
             until(lambda: [row["name"] for row in channels.ctl(node, "list")["channels"]] == [ROOM], "what is not listed is gone")
     finally:
+        node.stop()
+
+
+def test_by_tokens(tmp_path):
+    keys = jwt_keys(tmp_path, "issuer")
+    node = Node(tmp_path, extra=channels.section(tmp_path, SECRET, identity=channels.by_tokens(*keys["issuer"], channels.MODERATOR)))
+    own = [*by_jwt(keys, "issuer"), "--answer", "echo "]
+    try:
+        channels.ctl(node, "create", ROOM)
+        with listener(node.tcp, "org/ns/alice", *own, secret=None) as alice, listener(node.tcp, "org/ns/bob", *own, secret=None) as bob, \
+                listener(node.tcp, "org/ns/mallory", "--answer", "echo ") as mallory:
+            for name, app in {"alice": alice, "bob": bob}.items():
+                channels.ctl(node, "invite", ROOM, f"org/ns/{name}")
+                assert app.read("opened")["mls"] is True
+            channels.ctl(node, "invite", ROOM, "org/ns/mallory", code=5)
+            assert channels.members(node) == [channels.MODERATOR, "org/ns/alice", "org/ns/bob"]
+            restarted(node, "killed")
+            until(lambda: len(node.get("/v1/routes?name=org/ns/bob")["routes"]) > 0, "bob is back")
+            channels.ctl(node, "remove", ROOM, "org/ns/bob")
+            assert bob.read("closed")
+            assert not any("opened" in line for line in mallory.lines)
+    finally:
+        node.stop()
+
+
+@pytest.mark.parametrize("link", ["native", "edge"])
+def test_members_at_another_node(tmp_path, link):
+    """Which is lost, and comes back."""
+    port = free_port()
+    node = Node(tmp_path, extra=channels.section(tmp_path, SECRET) + f"services:\n  slim/0:\n    dataplane:\n      servers:\n"
+                f"        - endpoint: 127.0.0.1:{port}\n          tls: {{insecure: true}}\n")
+    extra = {"native": f"  connect:\n    - {{name: up, to: '{node.tcp}', class: peer, backoff: {{first_ms: 50, max_ms: 200}}}}\n",
+             "edge": f"services:\n  slim/0:\n    dataplane:\n      clients:\n        - endpoint: http://127.0.0.1:{port}\n          tls: {{insecure: true}}\n"
+                     "          connection_type: peer\n          backoff: {type: fixed_interval, interval: 100ms}\n"}[link]
+    other = Node(tmp_path, name="other", extra=extra)
+    near = lambda name: any(row["name"].startswith(name) for row in node.get("/v1/routes")["routes"])  # noqa: E731
+    try:
+        channels.ctl(node, "create", ROOM)
+        with Chat(node, "org/ns/alice") as alice, listener(other.tcp, "org/ns/bob", "--answer", "echo ") as bob, \
+                listener(other.tcp, "org/ns/carol", "--answer", "carol heard ") as carol:
+            until(lambda: near("org/ns/bob") and near("org/ns/carol"), "the hosting node knows those at the other")
+            for name in ("alice", "bob", "carol"):
+                channels.ctl(node, "invite", ROOM, f"org/ns/{name}")
+            alice.until("in org/ns/room")
+            alice.say("one")
+            alice.until("heard one" if link == "native" else "echo one")
+            restarted(other, "killed")
+            until(lambda: near("org/ns/bob") and near("org/ns/carol"), "they are back")
+            alice.say("two")
+            alice.until("echo two")
+            channels.ctl(node, "remove", ROOM, "org/ns/bob")
+            assert bob.read("closed")
+            alice.say("three")
+            alice.until("carol heard three")
+            assert "echo three" not in str(bob.lines)
+            assert channels.members(node) == [channels.MODERATOR, "org/ns/alice", "org/ns/carol"]
+        node.balanced()
+    finally:
+        other.stop()
         node.stop()
 
 

@@ -13,11 +13,13 @@ import pytest
 
 INTEROP = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(INTEROP), str(INTEROP / "upstream"), str(INTEROP.parent / "process")]
-from nodes import PATIENCE, Node, free_port  # noqa: E402
-from parts import bindings  # noqa: E402
+from channels import by_tokens  # noqa: E402
+from nodes import PATIENCE, Node, free_port, until  # noqa: E402
+from parts import EdgeNode, UpstreamNode, bindings, client_entry  # noqa: E402
 from protobuf import field, parse  # noqa: E402
 from registry import use_packages  # noqa: E402
-from sessions import SECRET, listener  # noqa: E402
+from sessions import SECRET, by_jwt, jwt_keys, listener  # noqa: E402
+from test_transport import Certificates  # noqa: E402
 
 SERVICE = "/channel_manager.proto.v1.ChannelManagerService/"
 MANAGER = "org/ns/manager"
@@ -69,20 +71,21 @@ class Key:
 
 
 class ManagedNode(Node):
-    def __init__(self, folder, options="", server="tls: {insecure: true}"):
+    def __init__(self, folder, options="", server="tls: {insecure: true}", identity=""):
         self.manager_port = free_port()
         for name, text in {"secret": SECRET + "\n", "key": os.urandom(32).hex() + "\n"}.items():
             path = Path(folder) / name
             path.write_text(text)
             path.chmod(0o600)
         super().__init__(folder, extra=(
-            f"  channels:\n    name: {MANAGER}\n    identity: {{secret_file: {folder}/secret}}\n    store: {folder}/channels.sqlite\n    key_file: {folder}/key\n"
+            f"  channels:\n    name: {MANAGER}\n    identity: {identity or f'{{secret_file: {folder}/secret}}'}\n    store: {folder}/channels.sqlite\n    key_file: {folder}/key\n"
             f"channel-manager:\n  api-server:\n    endpoint: 127.0.0.1:{self.manager_port}\n    {server}\n{options}"))
 
-    def call(self, method, *fields, metadata=()):
+    def call(self, method, *fields, metadata=(), tls=None):
         """The answer's fields."""
         import grpc
-        with grpc.insecure_channel(f"127.0.0.1:{self.manager_port}") as channel:
+        target = f"localhost:{self.manager_port}"
+        with grpc.secure_channel(target, tls) if tls else grpc.insecure_channel(target) as channel:
             ask = channel.unary_unary(SERVICE + method, request_serializer=bytes, response_deserializer=bytes)
             return parse(ask(b"".join(field(number, value) for number, value in fields), timeout=2 * PATIENCE, metadata=metadata))
 
@@ -227,6 +230,31 @@ def test_who_may_connect(tmp_path):
         node.stop()
 
 
+def by_certificate(folder):
+    certificates = Certificates(folder)
+    return certificates, "tls: " + json.dumps({"source": certificates.source("server"), "client_ca": certificates.ca()})
+
+
+def test_who_may_connect_by_certificate(tmp_path):
+    import grpc
+    certificates, server = by_certificate(tmp_path)
+    node = ManagedNode(tmp_path, server=server)
+
+    def tls(client=None):
+        own = [Path(certificates[f"{client}.{ending}"]).read_bytes() for ending in ("key", "pem")] if client else []
+        return grpc.ssl_channel_credentials(Path(certificates["ca.pem"]).read_bytes(), *own)
+
+    try:
+        for refused in (None, tls(), tls("stranger")):
+            with pytest.raises(grpc.RpcError) as error:
+                node.call("ListChannels", tls=refused)
+            assert error.value.code() == grpc.StatusCode.UNAVAILABLE
+        assert node.call("CreateChannel", (1, ROOM), (2, 1), tls=tls("client"))[2] == [1]
+        assert len(node.call("ListChannels", tls=tls("client"))[4]) == 1
+    finally:
+        node.stop()
+
+
 def test_what_is_no_call(node):
     import grpc
     for method, request, code in (("Reset", b"", grpc.StatusCode.UNIMPLEMENTED), ("CreateChannel", b"\x0a\x05x", grpc.StatusCode.INVALID_ARGUMENT)):
@@ -239,33 +267,98 @@ def test_what_is_no_call(node):
 # --- an owner that is asked --------------------------------------------------------------------------
 
 
+def edge_listener(port):
+    return (f"services:\n  slim/0:\n    dataplane:\n      servers:\n        - endpoint: 127.0.0.1:{port}\n"
+            "          tls: {insecure: true}\n")
+
+
+class Owner:
+    """On upstream's own slim-rpc server, in their Python bindings, unmodified."""
+
+    NAME = "org/ns/owner-app"
+
+    def __init__(self, endpoint, answer, *jwt):
+        self.process = subprocess.Popen([bindings(), Path(__file__).with_name("owner.py"), self.NAME, endpoint, SECRET, answer.hex(), *jwt],
+                                        stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+        assert any(line.strip() == "ready" for line in self.process.stdout)
+
+    def asked(self):
+        return parse(bytes.fromhex(next(line.split()[1] for line in self.process.stdout if line.startswith("asked"))))
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.process.kill()
+        self.process.wait()
+
+
+QUESTION = {1: [ROOM.encode()], 2: [BOB.encode()], 3: [1]}
+
+
 @pytest.mark.parametrize("says", ["grant", "denial", "nothing"])
 def test_an_owner_on_upstreams_bindings_is_asked(tmp_path, says):
-    """Its endpoint is upstream's own slim-rpc server, in their Python bindings, unmodified."""
-    key, edge_port, name = Key(), free_port(), "org/ns/owner-app"
+    key, edge_port = Key(), free_port()
     answers = {"grant": field(1, key.grant()), "denial": field(2, "not today"), "nothing": b""}
-    node = ManagedNode(tmp_path, options=(f"services:\n  slim/0:\n    dataplane:\n      servers:\n        - endpoint: 127.0.0.1:{edge_port}\n"
-                                          "          tls: {insecure: true}\n"))
-    owner = None
+    node = ManagedNode(tmp_path, options=edge_listener(edge_port))
     try:
-        assert node.create(proof=key.creation(callback=name), callback=name) is None
-        owner = subprocess.Popen([bindings(), Path(__file__).with_name("owner.py"), name, f"http://127.0.0.1:{edge_port}", SECRET, answers[says].hex()],
-                                 stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
-        assert any(line.strip() == "ready" for line in owner.stdout)
-        with listener(node.tcp, BOB):
+        assert node.create(proof=key.creation(callback=Owner.NAME), callback=Owner.NAME) is None
+        with Owner(f"http://127.0.0.1:{edge_port}", answers[says]) as owner, listener(node.tcp, BOB):
             outcome = node.add()
-        if says == "grant":
-            assert outcome is None
-            assert node.participants() == [BOB, MANAGER]
-        else:
-            assert outcome == {"denial": "channel owner denied the request: not today",
-                               "nothing": "could not ask the channel owner for approval: malformed approval response: response carries no decision"}[says]
-        asked = parse(bytes.fromhex(next(line.split()[1] for line in owner.stdout if line.startswith("asked"))))
-        assert asked == {1: [ROOM.encode()], 2: [BOB.encode()], 3: [1]}
+            if says == "grant":
+                assert outcome is None
+                assert node.participants() == [BOB, MANAGER]
+            else:
+                assert outcome == {"denial": "channel owner denied the request: not today",
+                                   "nothing": "could not ask the channel owner for approval: malformed approval response: response carries no decision"}[says]
+            assert owner.asked() == QUESTION
     finally:
-        if owner is not None:
-            owner.kill()
-            owner.wait()
+        node.stop()
+
+
+@pytest.mark.parametrize("between", ["ours-native", "ours-edge", "theirs"])
+def test_an_owner_at_another_node_is_asked(tmp_path, between):
+    """And who is added is there too."""
+    key, edge_port = Key(), free_port()
+    node = ManagedNode(tmp_path, options=edge_listener(edge_port))
+    up = client_entry(f"http://127.0.0.1:{edge_port}", "peer")
+    if between == "theirs":
+        other = UpstreamNode(bindings(), tmp_path, name="other", clients=up)
+    elif between == "ours-edge":
+        other = EdgeNode(tmp_path, name="other", clients=up)
+    else:
+        other = EdgeNode(tmp_path, name="other", more=f"  connect:\n    - {{name: up, to: '{node.tcp}', class: peer}}\n")
+    try:
+        until(lambda: [row for row in node.links() if row["node_id"] == "other"], "the nodes are linked")
+        assert node.create(proof=key.creation(callback=Owner.NAME), callback=Owner.NAME) is None
+        with Owner(other.edge, field(1, key.grant())) as owner, listener(other.edge, BOB) as bob:
+            for name in (Owner.NAME, BOB):
+                until(lambda: any(row["name"].startswith(name) for row in node.get("/v1/routes")["routes"]), f"the node knows {name}")
+            assert node.add() is None
+            assert owner.asked() == QUESTION
+            assert bob.read("opened")["mls"] is True
+            assert node.participants() == [BOB, MANAGER]
+    finally:
+        node.stop()
+        other.stop()
+
+
+def test_an_owner_is_asked_by_tokens(tmp_path):
+    """The node's two applications, the channels' moderator and who asks, then have one subject, and so one id: their names tell them apart."""
+    key, edge_port = Key(), free_port()
+    keys = jwt_keys(tmp_path, "issuer")
+    node = ManagedNode(tmp_path, options=edge_listener(edge_port), identity=by_tokens(*keys["issuer"], MANAGER))
+    try:
+        assert node.create(proof=key.creation(callback=Owner.NAME), callback=Owner.NAME) is None
+        with Owner(f"http://127.0.0.1:{edge_port}", field(1, key.grant()), *map(str, keys["issuer"])) as owner, \
+                listener(node.tcp, BOB, *by_jwt(keys, "issuer"), secret=None) as bob:
+            assert node.add() is None
+            assert owner.asked() == QUESTION
+            bob.read("opened")
+            assert node.participants() == [BOB, MANAGER]
+            assert node.take(grant=key.grant(action="delete")) is None
+            bob.read("closed")
+    finally:
         node.stop()
 
 
@@ -273,18 +366,30 @@ def test_an_owner_on_upstreams_bindings_is_asked(tmp_path, says):
 
 
 @pytest.fixture
-def slimctl(node, tmp_path):
+def slimctl(tmp_path):
     folder = os.environ.get("SLIPWAY_REFERENCE")
     program = Path(folder) / "bin" / "slimctl" if folder else None
     if program is None or not program.exists():
-        pytest.skip("SLIPWAY_REFERENCE names no folder with bin/slimctl: tools/interop reference builds it")
+        pytest.skip("SLIPWAY_REFERENCE names no folder with bin/slimctl: tools/interop reference")
 
-    def run(*words, code=0):
-        done = subprocess.run([program, "--server", f"127.0.0.1:{node.manager_port}", "channel-manager", *words], capture_output=True, text=True,
+    def run(node, *words, code=0):
+        done = subprocess.run([program, "--server", f"localhost:{node.manager_port}", "channel-manager", *words], capture_output=True, text=True,
                               timeout=2 * PATIENCE, env=dict(os.environ, HOME=str(tmp_path)), cwd=tmp_path)
         assert done.returncode == code, (words, done)
         return done.stdout + done.stderr
     return run
+
+
+def test_slimctl_with_a_certificate(slimctl, tmp_path):
+    certificates, server = by_certificate(tmp_path)
+    node = ManagedNode(tmp_path, server=server)
+    trust = ["--tls.ca_file", certificates["ca.pem"]]
+    try:
+        slimctl(node, "list-channels", *trust, code=1)
+        slimctl(node, "list-channels", *trust, "--tls.cert_file", certificates["stranger.pem"], "--tls.key_file", certificates["stranger.key"], code=1)
+        assert "Channels (0):" in slimctl(node, "list-channels", *trust, "--tls.cert_file", certificates["client.pem"], "--tls.key_file", certificates["client.key"])
+    finally:
+        node.stop()
 
 
 def test_slimctl(node, slimctl, tmp_path):
@@ -292,18 +397,18 @@ def test_slimctl(node, slimctl, tmp_path):
     for name, key in {"owner.pem": owner, "other.pem": other}.items():
         (tmp_path / name).write_bytes(key.pem)
     signed = ["--key", tmp_path / "owner.pem"]
-    assert owner.did in slimctl("did-key", *signed)
-    assert owner.did in slimctl("create-channel", ROOM, *signed, "--audience", MANAGER, "--ttl-seconds", "3600")
-    listed = slimctl("list-channels")
+    assert owner.did in slimctl(node, "did-key", *signed)
+    assert owner.did in slimctl(node, "create-channel", ROOM, *signed, "--audience", MANAGER, "--ttl-seconds", "3600")
+    listed = slimctl(node, "list-channels")
     assert "Channels (1):" in listed and f"{ROOM} (owner: {owner.did}, expires: " in listed
     with listener(node.tcp, BOB) as bob:
-        assert "invalid grant" in slimctl("add-participant", ROOM, BOB, "--key", tmp_path / "other.pem", code=1)
-        slimctl("add-participant", ROOM, BOB, *signed)
+        assert "invalid grant" in slimctl(node, "add-participant", ROOM, BOB, "--key", tmp_path / "other.pem", code=1)
+        slimctl(node, "add-participant", ROOM, BOB, *signed)
         opened = bob.read("opened")
         assert opened["mls"] is True
-        assert "(2):" in slimctl("list-participants", ROOM)
-        slimctl("delete-participant", ROOM, BOB, *signed)
+        assert "(2):" in slimctl(node, "list-participants", ROOM)
+        slimctl(node, "delete-participant", ROOM, BOB, *signed)
         bob.read("closed")
-    assert "invalid signed delete request" in slimctl("delete-channel", ROOM, "--key", tmp_path / "other.pem", "--audience", MANAGER, code=1)
-    slimctl("delete-channel", ROOM, *signed, "--audience", MANAGER)
-    assert "Channels (0):" in slimctl("list-channels")
+    assert "invalid signed delete request" in slimctl(node, "delete-channel", ROOM, "--key", tmp_path / "other.pem", "--audience", MANAGER, code=1)
+    slimctl(node, "delete-channel", ROOM, *signed, "--audience", MANAGER)
+    assert "Channels (0):" in slimctl(node, "list-channels")
