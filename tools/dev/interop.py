@@ -93,7 +93,7 @@ def interop(arguments):
             print(f"skipped: {why}\n0 passed, 0 failed, 1 skipped")
             return 0
     build(*targets)
-    command = ["python3", "-m", "pytest", "-q", "-rs", "-p", "no:cacheprovider", *(str(TOP / test) for test in tests)]
+    command = ["python3", "-m", "pytest", "-v", "--no-header", "-rs", "-p", "no:cacheprovider", *(str(TOP / test) for test in tests)]
     if arguments.words:
         command += ["-k", " or ".join(arguments.words)]
     last = ""
