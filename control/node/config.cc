@@ -258,7 +258,7 @@ void read_slipway(YamlSection slipway, NodeSettings& out) {
   read_listen(slipway, out);
   if (!slipway.has("listen")) {
     for (const auto* address : {"tcp://127.0.0.1:46367", "udp://127.0.0.1:46367"}) {
-      out.listen.push_back({.address = *parse_socket_address(address)});
+      out.listen.push_back({.address = *parse_socket_address(address), .assumed = !out.edge_servers.empty()});
     }
   }
   read_connect(slipway, out);

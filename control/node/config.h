@@ -28,6 +28,8 @@ std::string config_reference();
 
 // Where the control API's socket is for this user when the configuration names no place.
 std::string default_api_path();
+// The same for a further node of upstream's on one machine, whose file cannot name another.
+std::string further_api_path(const std::string& node_id);
 
 std::expected<IpEndpoint, std::string> parse_ip_port(std::string_view text);                  // 1.2.3.4:5, [::1]:5
 std::expected<SocketAddress, std::string> parse_socket_address(std::string_view text);        // tcp://..., unix://...

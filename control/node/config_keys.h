@@ -195,7 +195,7 @@ inline constexpr auto kConfigKeys = std::to_array<ConfigKey>({
     {"slipway", "log_level", "trace, debug, info, warn, error or off", "info", "Can be changed while the node runs."},
     {"slipway", "huge_pages", "true or false", "true", "Use huge pages where there are any. Without them the node runs, slower on DPDK ports."},
     {"slipway", "workers", "list", "one socket worker; and one poll worker if there are `ports`", "The threads that forward."},
-    {"slipway", "listen", "list", "TCP and UDP 127.0.0.1:46367", "Where native links are accepted."},
+    {"slipway", "listen", "list", "TCP and UDP 127.0.0.1:46367", "Where native links are accepted. A node with `services` whose file does not say it runs without, where others have these addresses."},
     {"slipway", "connect", "list", "empty", "Native links that this node makes, and makes again when they are lost."},
     {"slipway", "ports", "list", "empty", "DPDK ports."},
     {"slipway", "limits", "section", "", "Bounds."},
@@ -253,7 +253,7 @@ inline constexpr auto kConfigKeys = std::to_array<ConfigKey>({
     {"slipway.routes[]", "name", "org/namespace/service[/id]", "", "The destination."},
     {"slipway.routes[]", "to", "name of a `connect` entry, or endpoint of one of `clients`", "", "The link that leads there."},
 
-    {"slipway.api", "unix", "path", "/run/slipway/control.sock for root, else $XDG_RUNTIME_DIR/slipway/control.sock", "The control API's socket. Who may open the file may control the node."},
+    {"slipway.api", "unix", "path", "/run/slipway/control.sock for root, else $XDG_RUNTIME_DIR/slipway/control.sock", "The control API's socket. Who may open the file may control the node. With `services`, where another node has the default one: control-NODE_ID.sock beside it."},
     {"slipway.api", "tcp", "ADDRESS:PORT", "none", "Also over TCP. It has no authentication: loopback or a closed management network only."},
 
     {"slipway.stop", "drain_ms", "number 0 .. 600000", "10000", "How long a stop may send what is queued."},

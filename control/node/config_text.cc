@@ -2,6 +2,8 @@
 #include <fmt/format.h>
 #include <unistd.h>
 
+#include <algorithm>
+#include <cctype>
 #include <cstdlib>
 #include <iterator>
 
@@ -21,6 +23,7 @@ std::string runtime_directory() {
                                                     : fmt::format("/tmp/slipway-{}", geteuid());
 }
 
+constexpr std::size_t kApiPathNodeIdBytes = 40;   // of a socket's path of 107
 constexpr std::string_view kAuthTexts[] = {"", ", basic authentication", ", JWT", ", JWT from a file"};
 static_assert(std::size(kAuthTexts) == static_cast<std::size_t>(EdgeAuthSettings::Kind::kStaticJwt) + 1);
 constexpr std::string_view kIdleNames[] = {"spins", "pauses", "waits for interrupts"};
@@ -38,6 +41,11 @@ std::string_view class_name(LinkClass link_class) {
 }  // namespace
 
 std::string default_api_path() { return runtime_directory() + "/control.sock"; }
+
+std::string further_api_path(const std::string& node_id) {
+  const bool plain = !node_id.empty() && std::ranges::all_of(node_id, [](unsigned char c) { return std::isalnum(c) != 0 || c == '-' || c == '_'; });
+  return fmt::format("{}/control-{}.sock", runtime_directory(), plain && node_id.size() <= kApiPathNodeIdBytes ? node_id : std::to_string(getpid()));
+}
 
 std::string embedded_config() {
   return fmt::format(

@@ -128,7 +128,9 @@ LinkPolicy Node::policy_of(const NodeSettings& settings) const {
 // Addresses first: that one is taken is the commonest fault, and nothing has been started yet.
 std::expected<void, StartFault> Node::open_addresses() {
   for (const auto& listen : settings_.listen) {
-    if (auto opened = open_listener(listen); !opened) {
+    if (auto opened = open_listener(listen); !opened && listen.assumed) {
+      log_.warn(fmt::format("no native links there: {}", opened.error()));
+    } else if (!opened) {
       return std::unexpected(StartFault{ExitCode::kAddress, opened.error()});
     }
   }
@@ -151,6 +153,11 @@ std::expected<void, StartFault> Node::open_addresses() {
   }
   api_unix_path_ = settings_.api.unix_path.empty() ? default_api_path() : settings_.api.unix_path;
   auto api_unix = listen_api_unix(api_unix_path_);
+  if (!api_unix && settings_.api.unix_path.empty() && !settings_.edge_servers.empty()) {
+    log_.warn(fmt::format("control API: {}", api_unix.error()));
+    api_unix_path_ = further_api_path(settings_.node_id);
+    api_unix = listen_api_unix(api_unix_path_);
+  }
   if (!api_unix) {
     return std::unexpected(StartFault{ExitCode::kAddress, fmt::format("control API: {}", api_unix.error())});
   }

@@ -81,6 +81,9 @@ std::expected<void, std::string> Node::apply_settings(const NodeSettings& next, 
       continue;
     }
     if (auto opened = open_listener(listen); !opened) {
+      if (listen.assumed) {
+        continue;
+      }
       give_back();
       return opened;
     }
@@ -114,7 +117,8 @@ std::expected<void, std::string> Node::apply_settings(const NodeSettings& next, 
       return std::unexpected(profile.error());
     }
   }
-  const auto api_path = next.api.unix_path.empty() ? default_api_path() : next.api.unix_path;
+  const bool stays = next.api.unix_path.empty() && now.api.unix_path.empty();
+  const auto api_path = stays ? api_unix_path_ : next.api.unix_path.empty() ? default_api_path() : next.api.unix_path;
   const bool move_unix = api_path != api_unix_path_;
   const bool move_tcp = next.api.tcp != now.api.tcp;
   int new_unix = -1;

@@ -49,6 +49,7 @@ struct ListenSettings {
   SocketAddress address;
   std::string worker;     // empty: spread over the socket workers
   int line = 0;
+  bool assumed = false;   // the file does not say it, and is of a node of upstream's: it runs without it too
   friend bool operator==(const ListenSettings& a, const ListenSettings& b) {
     return a.address == b.address && a.worker == b.worker;
   }

@@ -172,3 +172,26 @@ def test_names_of_nodes_are_looked_up_anew(tmp_path, transport):
     assert all(link["peer"] for node in (here, moved) for link in node.links())
     for node in (here, moved):
         assert node.stop() == 0, node.log()
+
+
+def test_nodes_by_upstreams_files_share_a_machine(tmp_path):
+    """Their files say nothing of native listeners and the control API: whoever comes second does without, and names its own."""
+    ports = [free_port(), free_port()]
+    sections = [f"services:\n  slim/0:\n    node_id: slim-{i}\n    dataplane:\n      servers:\n        - endpoint: 127.0.0.1:{port}\n"
+                "          tls: {insecure: true}\n" for i, port in enumerate(ports)]
+    if os.path.exists("/run/slipway/control.sock"):
+        pytest.skip("a node runs on this machine already")
+    nodes = []
+    try:
+        for i, text in enumerate(sections):
+            node = Node(tmp_path, name=f"slim-{i}", start=False)
+            node.config.write_text(text)
+            node.api = ["/run/slipway/control.sock", "/run/slipway/control-slim-1.sock"][i]
+            nodes.append(node.start())
+        assert [node.get("/v1/status")["node_id"] for node in nodes] == ["slim-0", "slim-1"]
+        assert nodes[1].log().count("no native links there") == 2
+        assert nodes[1].post("/v1/reload")["ok"]
+        assert nodes[1].get("/v1/status")["node_id"] == "slim-1"
+    finally:
+        for node in nodes:
+            node.stop()

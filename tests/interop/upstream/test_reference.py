@@ -2,6 +2,7 @@
 import os
 import re
 import signal
+import socket
 import struct
 import subprocess
 import time
@@ -20,10 +21,17 @@ STUCK_SECONDS = 120  # without a message through the node or a line of output
 SERVICE = "/controller.proto.v1.ControllerService/OpenControlChannel"
 
 
+def taken(port):
+    """Upstream's node opens its control service some time after it says that it has started."""
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
 class Control(Raw):
     """Upstream's control service, by hand."""
 
     def __init__(self, port):
+        until(lambda: taken(port), "the control service listens")
         super().__init__(port, opens=False)
         self.send(PREFACE + frame(SETTINGS, 0, 0) + frame(WINDOW, 0, 0, struct.pack(">I", 1 << 30)) + frame(HEADERS, END_HEADERS, 1, request(path=SERVICE)))
         self.until(lambda: self.headers or self.closed, "response headers")
@@ -173,6 +181,7 @@ def test_slimctl_lists_routes_and_connections(reference, python, tmp_path, kind)
         return done.stdout
 
     try:
+        until(lambda: taken(port), "the control service listens")
         with App(python, tmp_path, "serve", "org/ns/bob", node).ready():
             routes, connections = slimctl("route"), slimctl("connection")
             assert "1 route(s)" in routes and re.search(r"^ +org/ns/bob/[0-9a-f-]{36} +Edge +APP +[0-9a-f-]{36} *$", routes, re.M), routes
