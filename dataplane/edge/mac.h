@@ -24,6 +24,7 @@ inline constexpr std::size_t kMacPrefixBytes = 128;   // domain and link id of l
 using LinkKey = Secret32;  // on which the two ends of a link agreed
 
 class MacBatch;
+class HashedNames;
 
 class HeaderMac {
  public:
@@ -45,10 +46,16 @@ class HeaderMac {
 
  private:
   friend class MacBatch;
+  friend class HashedNames;
+class HashedNames;
   static constexpr std::size_t kStateBytes = 112;  // of OpenSSL's SHA-256
   struct alignas(16) State {
     std::array<std::byte, kStateBytes> bytes;
   };
+  // The hash of what the key's first half and `hashed` more bytes have brought to `state`, and `rest`.
+  void hash_from(std::span<const std::uint32_t, 8> state, std::size_t hashed, std::span<const std::byte> rest,
+                 std::span<std::byte, kHeaderMacBytes> mac) const;
+  static void hash_blocks(std::span<std::uint32_t, 8> state, std::span<const std::byte> blocks);
   void hash(std::span<const std::byte> header, std::span<std::byte, kHeaderMacBytes> mac) const;
   void hash_long(const UpstreamMessage& message, const Pieces& bytes, std::span<std::byte, kHeaderMacBytes> mac) const;
 

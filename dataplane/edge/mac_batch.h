@@ -1,8 +1,8 @@
 #pragma once
 // Header MACs of several messages at once. Hashing is most of what an upstream message costs, and a processor hashes sixteen
-// headers side by side in little more time than two, one after the other: workers collect the messages of a receive buffer, or
-// of a send, and let their MACs be computed together by intel-ipsec-mb, which has kernels for every vector unit. Which way
-// suits how many is measured when it is made, OpenSSL's one by one among them.
+// headers side by side (sha256_lanes.h) in little more time than a few, one after the other: workers collect the messages of a
+// receive buffer, or of a send, and let their MACs be computed together. Which way suits how many is measured when it is made,
+// OpenSSL's one by one among them. Names that repeat are hashed once (hashed_names.h).
 //
 // Belongs to one worker. What is added is copied: only the places for the results must stay until run().
 
@@ -12,23 +12,27 @@
 #include <memory>
 #include <span>
 
+#include "edge/hashed_names.h"
 #include "edge/mac.h"
 #include "edge/mac_memo.h"
+#include "edge/sha256_lanes.h"
 
 namespace slipway {
 
-// Whether it pays to ask the memo for the messages of one direction of a link: where identities do not repeat it is asked for
-// few of them.
-class MemoHabit {
+// What one direction of a link is used to: whether it pays to ask the memo for its messages (where identities do not repeat it is
+// asked for few of them), and the names that came last.
+class MacHabit {
  public:
   [[nodiscard]] bool asks() { return misses_ < kPatience || ++turn_ % kRarely == 0; }
   void told(bool known) { misses_ = known ? 0 : misses_ < kPatience ? misses_ + 1 : kPatience; }
 
  private:
+  friend class MacBatch;
   static constexpr std::uint8_t kPatience = 64;
   static constexpr std::uint8_t kRarely = 16;
   std::uint8_t misses_ = 0;
   std::uint8_t turn_ = 0;
+  std::uint32_t names_ = 0;  // of HashedNames
 };
 
 class MacBatch {
@@ -42,37 +46,39 @@ class MacBatch {
 
   [[nodiscard]] bool full() const { return count_ == kJobs; }
   // Each not when full(). The MAC of the header will be at `to` after run(); it may be there before. habit: of the link and
-  // direction; null: the memo is not asked.
-  void add(const HeaderMac& mac, const UpstreamMessage& message, const Pieces& bytes, std::byte* to, MemoHabit* habit);
+  // direction.
+  void add(const HeaderMac& mac, const UpstreamMessage& message, const Pieces& bytes, std::byte* to, MacHabit& habit);
   // The same, of what HeaderMac::covered() gave.
-  void add(const HeaderMac& mac, std::span<const std::byte> covered, std::byte* to);
+  void add(const HeaderMac& mac, std::span<const std::byte> covered, std::byte* to, MacHabit& habit);
   // The same, of what was written to room(mac); empty: MACs of this link cannot wait (its id is long).
   [[nodiscard]] std::span<std::byte> room(const HeaderMac& mac) {
     return mac.prefix_bytes_ == 0 ? std::span<std::byte>() : std::span<std::byte>(buffers_[count_].data() + mac.prefix_bytes_, kMacHeaderBytes);
   }
-  void add_written(const HeaderMac& mac, std::size_t covered_bytes, std::byte* to, MemoHabit* habit);
+  void add_written(const HeaderMac& mac, std::size_t covered_bytes, std::byte* to, MacHabit& habit, bool may_ask_memo = true);
   void run();
 
  private:
-  struct Engine;
   struct Job {
     const HeaderMac* mac;
     std::byte* to;
-    std::byte* memo;      // where it is to be remembered; null: nowhere
-    std::uint32_t bytes;  // of the buffer: prefix and header
+    std::byte* memo;                         // where it is to be remembered; null: nowhere
+    std::uint32_t bytes;                     // of the buffer: prefix and header
+    std::uint32_t hashed;                    // of them, in the state
+    std::array<std::uint32_t, kSha256Words> state;
   };
-  using Buffer = std::array<std::byte, kMacPrefixBytes + kMacHeaderBytes>;
+  using Buffer = std::array<std::byte, kMacPrefixBytes + kMacHeaderBytes + 2 * kSha256BlockBytes>;  // with padding
 
-  void add_job(const HeaderMac& mac, std::size_t covered, std::byte* to, std::byte* memo);
-  [[nodiscard]] std::byte* ask_memo(const HeaderMac& mac, std::span<const std::byte> covered, std::byte* to, MemoHabit& habit, bool* done);
+  void add_job(const HeaderMac& mac, std::size_t covered, std::byte* to, MacHabit& habit, std::byte* memo);
+  [[nodiscard]] std::byte* ask_memo(const HeaderMac& mac, std::span<const std::byte> covered, std::byte* to, MacHabit& habit, bool* done);
   void run_one_by_one();
+  void run_together(const Sha256Kernel& kernel);
   void choose();
 
   MacMemo* memo_;
+  HashedNames names_;
   std::size_t count_ = 0;
   std::array<Job, kJobs> jobs_;
-  std::array<std::uint8_t, kJobs + 1> choice_{};  // by number of jobs: 0 one by one, else 1 + engine
-  std::array<std::unique_ptr<Engine>, 2> engines_;
+  std::array<std::uint8_t, kJobs + 1> choice_{};  // by number of jobs: 0 one by one, else 1 + kernel
   std::unique_ptr<Buffer[]> buffers_;
 };
 

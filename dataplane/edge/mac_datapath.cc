@@ -176,6 +176,25 @@ void HeaderMac::compute(const UpstreamMessage& m, const Pieces& bytes, std::span
   }
 }
 
+void HeaderMac::hash_blocks(std::span<std::uint32_t, 8> state, std::span<const std::byte> blocks) {
+  SHA256_CTX hash;
+  std::memcpy(hash.h, state.data(), sizeof hash.h);
+  for (; blocks.size() >= kBlockBytes; blocks = blocks.subspan(kBlockBytes)) {
+    SHA256_Transform(&hash, reinterpret_cast<const unsigned char*>(blocks.data()));
+  }
+  std::memcpy(state.data(), hash.h, sizeof hash.h);
+}
+
+void HeaderMac::hash_from(std::span<const std::uint32_t, 8> state, std::size_t hashed, std::span<const std::byte> rest,
+                          std::span<std::byte, kHeaderMacBytes> mac) const {
+  SHA256_CTX hash;
+  SHA256_Init(&hash);
+  std::memcpy(hash.h, state.data(), sizeof hash.h);
+  hash.Nl = static_cast<unsigned>((kBlockBytes + hashed) * 8);
+  SHA256_Update(&hash, rest.data(), rest.size());
+  finish(&hash, outer_.bytes.data(), mac);
+}
+
 void HeaderMac::hash(std::span<const std::byte> header, std::span<std::byte, kHeaderMacBytes> mac) const {
   SHA256_CTX state;
   std::memcpy(&state, &inner_, sizeof state);

@@ -86,8 +86,8 @@ struct EdgeStream {
   std::uint32_t next_event = 0;         // of events: not yet taken
   TransportEvents events;
   std::uint64_t fed = 0;                // changes with each feed(): which events these are
-  MemoHabit memo_in;
-  MemoHabit memo_out;
+  MacHabit mac_in;
+  MacHabit mac_out;
   std::optional<EdgeKey> key;
   std::string text;                     // why it ended
   std::unique_ptr<Transport> transport; // last: goes first, and gives frames back

@@ -397,7 +397,7 @@ void SocketEngine::Impl::read_edge_message(EdgeStream& edge, const MacRules& rul
   const std::span<std::byte> room = edges_->batch.room(*rules.mac);
   const std::size_t covered = room.empty() ? 0 : HeaderMac::covered(message, bytes, room.first<kMacHeaderBytes>());
   if (covered == 0) {
-    edges_->batch.add(*rules.mac, message, bytes, ahead.expected[i].data(), &edge.memo_in);
+    edges_->batch.add(*rules.mac, message, bytes, ahead.expected[i].data(), edge.mac_in);
     return;
   }
   if (plain && goes_on(message, marks)) {
@@ -407,7 +407,7 @@ void SocketEngine::Impl::read_edge_message(EdgeStream& edge, const MacRules& rul
     keep_front(entry, message, marks, bytes);
     ahead.serial[i] = entry.serial;
   }
-  edges_->batch.add_written(*rules.mac, covered, ahead.expected[i].data(), &edge.memo_in);
+  edges_->batch.add_written(*rules.mac, covered, ahead.expected[i].data(), edge.mac_in);
 }
 
 void SocketEngine::Impl::compare_edge_macs() {
@@ -595,7 +595,7 @@ void SocketEngine::Impl::encode_edge_frame(EdgeStream& edge, EdgeOutgoing& out, 
   const std::atomic_ref serial(frame_meta(out.frame).encoded_serial);
   if (mac != nullptr) {
     if (const EncodedMessage* found = worker.encoded.find(serial.load(std::memory_order_relaxed)); found != nullptr) {
-      if (send_as_kept(*mac, *found, out, scratch, room)) {
+      if (send_as_kept(edge, *mac, *found, out, scratch, room)) {
         return;
       }
     }
@@ -636,12 +636,12 @@ void SocketEngine::Impl::encode_edge_frame(EdgeStream& edge, EdgeOutgoing& out, 
     entry.ttl_at = 0;
     serial.store(entry.serial, std::memory_order_relaxed);
   }
-  worker.batch.add_written(*mac, translated->covered_bytes, translated->mac, &edge.memo_out);
+  worker.batch.add_written(*mac, translated->covered_bytes, translated->mac, edge.mac_out);
 }
 
 // False: it cannot be used.
-bool SocketEngine::Impl::send_as_kept(const HeaderMac& mac, const EncodedMessage& kept, EdgeOutgoing& out, std::span<std::byte> scratch,
-                                      std::span<Piece> room) {
+bool SocketEngine::Impl::send_as_kept(EdgeStream& edge, const HeaderMac& mac, const EncodedMessage& kept, EdgeOutgoing& out,
+                                      std::span<std::byte> scratch, std::span<Piece> room) {
   const std::uint8_t hop_limit = frame_hop_limit(rte_pktmbuf_mtod(out.frame, const std::byte*));
   const std::span<std::byte> covered = edges_->batch.room(mac);
   if (covered.empty() || (kept.ttl_at != 0 && hop_limit >= 0x80)) {
@@ -653,7 +653,7 @@ bool SocketEngine::Impl::send_as_kept(const HeaderMac& mac, const EncodedMessage
     scratch[kept.ttl_at] = static_cast<std::byte>(hop_limit);
     store_le(covered.data() + kept.covered_bytes - sizeof(std::uint32_t), std::uint32_t{hop_limit});
   }
-  edges_->batch.add_written(mac, kept.covered_bytes, scratch.data() + kept.mac_at, nullptr);
+  edges_->batch.add_written(mac, kept.covered_bytes, scratch.data() + kept.mac_at, edge.mac_out, false);
   std::size_t count = 0;
   room[count++] = scratch.first(kept.front_bytes);
   std::size_t skip = kept.tail_bytes == 0 ? ~std::size_t{0} : frame_meta(out.frame).frame_bytes - kept.tail_bytes;

@@ -3,7 +3,7 @@
 // for a moment where the next message is about to come.
 //
 // A worker that is woken for every message of a steady stream spends more on waking than on messages; if it is not to be woken
-// for a fifth of a millisecond, it finds several. Who waits for an answer gains nothing from that: whether it pays is tried, and
+// for two fifths of a millisecond, it finds several. Who waits for an answer gains nothing from that: whether it pays is tried, and
 // left alone for a while where it does not. There messages come one by one and soon after another, and a look at the ring is
 // cheaper, for both sides, than a sleep and a wake-up between processors: as long as that finds what it looks for.
 // Owner thread only.
@@ -16,7 +16,7 @@ enum class Rest : std::uint8_t { kSleep, kGather, kSpin };
 
 class RestPolicy {
  public:
-  static constexpr std::uint64_t kGatherNs = 200'000;  // the extra sleep
+  static constexpr std::uint64_t kGatherNs = 400'000;  // the extra sleep
   static constexpr std::uint32_t kGatherEvents = 64;   // ... which ends earlier with so many completions
   static constexpr std::uint64_t kSpinNs = 50'000;     // awake at most
 
