@@ -8,6 +8,7 @@
 
 #include <array>
 #include <cstdio>
+#include <functional>
 
 namespace slipway {
 namespace {
@@ -27,6 +28,19 @@ struct Free {
 template <class T>
 using Owned = std::unique_ptr<T, Free>;
 using Key = Owned<EVP_PKEY>;
+
+// Fetched once: EVP_sha256() alone looks it up again for each signature. Never freed.
+const EVP_MD* sha256() {
+  static const EVP_MD* const fetched = EVP_MD_fetch(nullptr, "SHA256", nullptr);
+  return fetched;
+}
+
+constexpr std::size_t kKeysKept = 64;  // a thread
+struct KeptKey {
+  std::string bytes;
+  Key key;
+  Owned<EVP_MD_CTX> context;
+};
 
 const mls::Suite& suite() { return *mls::find_suite(mls::CipherSuite::kP256Aes128Sha256P256); }
 
@@ -115,7 +129,7 @@ std::string SigningKey::sign(std::string_view text) const {
   std::string signature(kMaxDerBytes, '\0');
   std::size_t size = signature.size();
   EVP_MD_CTX* const context = handle_->context.get();
-  if (EVP_MD_CTX_reset(context) != 1 || EVP_DigestSignInit(context, nullptr, EVP_sha256(), nullptr, handle_->key.get()) != 1 ||
+  if (EVP_MD_CTX_reset(context) != 1 || EVP_DigestSignInit(context, nullptr, sha256(), nullptr, handle_->key.get()) != 1 ||
       EVP_DigestSign(context, reinterpret_cast<unsigned char*>(signature.data()), &size, bytes_of(text), text.size()) != 1) {
     return {};
   }
@@ -131,11 +145,21 @@ bool verify_signature(std::string_view public_key, std::string_view text, std::s
   if (!edwards && public_key.size() != kCompressedBytes && public_key.size() != kUncompressedBytes) {
     return false;
   }
-  const Key key(edwards ? Key(EVP_PKEY_new_raw_public_key(EVP_PKEY_ED25519, nullptr, bytes_of(public_key), public_key.size()))
-                        : p256_key(public_key, {}));
-  const Owned<EVP_MD_CTX> context(EVP_MD_CTX_new());
-  return key && context && EVP_DigestVerifyInit(context.get(), nullptr, edwards ? nullptr : EVP_sha256(), nullptr, key.get()) == 1 &&
-         EVP_DigestVerify(context.get(), bytes_of(signature), signature.size(), bytes_of(text), text.size()) == 1;
+  // Each command has two signatures, and the same few members speak again and again: taking a key in (its curve, its point) costs
+  // half as much as a verification. Found by the key's bytes, all of which are compared.
+  thread_local std::array<KeptKey, kKeysKept> kept;
+  KeptKey& place = kept[std::hash<std::string_view>{}(public_key) % kKeysKept];
+  if (!place.key || place.bytes != public_key) {
+    place = {};
+    place.key = edwards ? Key(EVP_PKEY_new_raw_public_key(EVP_PKEY_ED25519, nullptr, bytes_of(public_key), public_key.size()))
+                        : p256_key(public_key, {});
+    place.bytes = public_key;
+    place.context.reset(EVP_MD_CTX_new());
+  }
+  EVP_MD_CTX* const context = place.context.get();
+  return place.key && context != nullptr && EVP_MD_CTX_reset(context) == 1 &&
+         EVP_DigestVerifyInit(context, nullptr, edwards ? nullptr : sha256(), nullptr, place.key.get()) == 1 &&
+         EVP_DigestVerify(context, bytes_of(signature), signature.size(), bytes_of(text), text.size()) == 1;
 }
 
 }  // namespace slipway
