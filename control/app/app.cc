@@ -56,12 +56,23 @@ App::App(Loop& loop, AppOptions options, Handlers handlers)
   want(TextName{own.component, kAnycastId}, SessionHandle::kNone, {});
   const std::uint64_t every_s = std::max<std::uint64_t>(kMinKeyRefreshS, identity_.provider().lifetime_s() / 16);
   key_timer_ = loop_.every(every_s * 1'000'000'000, [this] { renew_keys(); });
+  if (keeper_ != nullptr) {
+    keeper_->on_durable([this] { release_held(); });
+    loop_.defer([this, alive = std::weak_ptr(alive_)] {
+      if (const auto still = alive.lock(); still && *still) {
+        take_up_kept();
+      }
+    });
+  }
 }
 
 App::~App() {
   *alive_ = false;
   loop_.cancel(timer_);
   loop_.cancel(key_timer_);
+  if (keeper_ != nullptr) {
+    keeper_->on_durable({});
+  }
   answer_everything_open();
   attached_.clear();  // ports before the connections that they use
 }
@@ -156,6 +167,17 @@ std::expected<std::shared_ptr<AppSession>, AppError> App::restore(std::uint64_t 
     return std::unexpected(AppError(handle.error()));
   }
   return session;
+}
+
+void App::take_up_kept() {
+  for (const auto& [key, stored] : keeper_->take_kept()) {
+    auto session = restore(key, stored);
+    if (!session) {
+      keeper_->not_restored(key, session.error().message());
+    } else if (*session) {
+      offer(std::move(*session));
+    }
+  }
 }
 
 std::shared_ptr<AppSession> App::adopt(SessionHandle handle, SessionKind kind) {

@@ -57,7 +57,7 @@ struct AppCounters {
   std::uint64_t overflowed = 0;      // messages that waited for a full connection and had no more room
 };
 
-// What keeps sessions over a restart.
+// What keeps sessions over a restart: kept_sessions/kept_sessions.h does it in a file.
 class SessionKeeper {
  public:
   virtual ~SessionKeeper() = default;
@@ -65,6 +65,14 @@ class SessionKeeper {
   // this would survive the process.
   virtual void keep(SessionHandle session, std::uint64_t key, StoredSession parts) = 0;
   virtual void forget(std::uint64_t key) = 0;
+  // What was kept before; asked once, in the first turn of the application. Each comes back as a session that others open does.
+  virtual std::vector<std::pair<std::uint64_t, StoredSession>> take_kept() { return {}; }
+  virtual void not_restored(std::uint64_t /*key*/, const std::string& /*why*/) {}
+  // Calls of `keep` so far, and how many of these would survive the process by now: what is sent behind those that would not waits.
+  // `call` whenever there are more, in a turn of its own. Keepers that hold messages back by themselves leave this out.
+  [[nodiscard]] virtual std::uint64_t begun() const { return 0; }
+  [[nodiscard]] virtual std::uint64_t durable() const { return 0; }
+  virtual void on_durable(std::function<void()> /*call*/) {}
 };
 
 struct AppOptions {
@@ -133,6 +141,12 @@ class App {
     FrameHeader header;
     std::string body;
   };
+  // What waits until what was kept before it is on the disk.
+  struct Held {
+    std::uint64_t behind;
+    ConnectionId to;
+    Waiting frame;
+  };
   struct Attached {
     ConnectionId id{};
     std::shared_ptr<Connection> connection;
@@ -185,7 +199,11 @@ class App {
   [[nodiscard]] bool has_route(const Name& to) const;
   void remember_way(const Name& source, ConnectionId id);
   void count_sent(std::size_t body_bytes);
+  // Behind what the keeper must have first.
   void transmit(Attached& attached, const FrameHeader& header, std::span<const std::byte> body, std::span<const std::byte> rest = {});
+  void give(Attached& attached, const FrameHeader& header, std::span<const std::byte> body, std::span<const std::byte> rest);
+  void release_held();
+  void take_up_kept();
 
   // The short way of data (app_datapath.cc).
   bool take_data(ConnectionId id, std::span<const std::byte> frame);
@@ -238,6 +256,8 @@ class App {
   std::unordered_map<Name, ConnectionId, NameHash> routes_;   // by service
   std::unordered_map<Name, ConnectionId, NameHash> ways_;     // by who was heard
   bool busy_ = false;
+  std::deque<Held> held_;
+  std::size_t held_bytes_ = 0;
   bool network_ = true;  // as the layer was told
 
   OperationId last_operation_ = 0;

@@ -318,7 +318,45 @@ void App::count_sent(std::size_t body_bytes) {
   counters_.sent_bytes += kFrameHeaderBytes + body_bytes;
 }
 
+namespace {
+
+std::string joined(std::span<const std::byte> body, std::span<const std::byte> rest) {
+  std::string out;
+  out.reserve(body.size() + rest.size());
+  for (const auto part : {body, rest}) {
+    out.append(reinterpret_cast<const char*>(part.data()), part.size());
+  }
+  return out;
+}
+
+}  // namespace
+
 void App::transmit(Attached& attached, const FrameHeader& header, std::span<const std::byte> body, std::span<const std::byte> rest) {
+  if (keeper_ == nullptr || (held_.empty() && keeper_->durable() == keeper_->begun())) {
+    give(attached, header, body, rest);
+    return;
+  }
+  const std::size_t bytes = body.size() + rest.size();
+  if (held_.size() >= kMaxWaitingFrames || held_bytes_ + bytes > kMaxWaitingBytes) {
+    ++counters_.overflowed;
+    return;
+  }
+  held_bytes_ += bytes;
+  held_.push_back({keeper_->begun(), attached.id, {header, joined(body, rest)}});
+}
+
+void App::release_held() {
+  while (!held_.empty() && held_.front().behind <= keeper_->durable()) {
+    const Held next = std::move(held_.front());
+    held_.pop_front();
+    held_bytes_ -= next.frame.body.size();
+    if (Attached* const attached = find(next.to)) {
+      give(*attached, next.frame.header, std::as_bytes(std::span(next.frame.body)), {});
+    }
+  }
+}
+
+void App::give(Attached& attached, const FrameHeader& header, std::span<const std::byte> body, std::span<const std::byte> rest) {
   const std::size_t bytes = body.size() + rest.size();
   const auto wait = [&] {
     // Data that is repeated anyway may be lost here; commands are few.
@@ -327,13 +365,8 @@ void App::transmit(Attached& attached, const FrameHeader& header, std::span<cons
       return;
     }
     busy_ |= carries_data(static_cast<MessageType>(header.session_message_type));
-    std::string joined;
-    joined.reserve(bytes);
-    for (const auto part : {body, rest}) {
-      joined.append(reinterpret_cast<const char*>(part.data()), part.size());
-    }
     attached.waiting_bytes += bytes;
-    attached.waiting.push_back({header, std::move(joined)});
+    attached.waiting.push_back({header, joined(body, rest)});
   };
   if (!attached.waiting.empty()) {
     wait();
