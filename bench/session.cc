@@ -324,6 +324,7 @@ class Run {
     say("bytes sent and received by all", static_cast<double>(g.bytes));
     say("CPU of the moderator, ms", g.moderator_ms);
     say("CPU of the moderator / public-key operations", g.moderator_ms / g.moderator_floor_ms);
+    say("longest turn of the moderator's loop, ms of CPU", g.longest_turn_ms);
     say("CPU of all members, ms", g.members_ms);
     say("CPU of all members / public-key operations", g.members_ms / g.members_floor_ms);
   }

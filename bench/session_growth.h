@@ -13,6 +13,7 @@ struct Growth {
   std::uint64_t bytes = 0;         // that applications gave to their connections and took from them
   std::uint64_t messages = 0;
   double moderator_ms = 0;         // CPU
+  double longest_turn_ms = 0;      // CPU of one turn of the moderator's loop: whatever else it serves waits for so long
   double members_ms = 0;           // CPU of all of them together
   double moderator_floor_ms = 0;
   double members_floor_ms = 0;

@@ -217,8 +217,8 @@ void App::schedule_notices() {
 
 void App::run_notices() {
   // What these cause waits for the next turn, so that the connection gets its share.
-  told_.swap(notices_);
-  for (AnyNotice& notice : told_) {
+  std::vector<AnyNotice> now = std::exchange(notices_, std::exchange(told_, {}));
+  for (AnyNotice& notice : now) {
     if (auto* delivery = std::get_if<DeliverMessage>(&notice)) {
       deliver(std::move(*delivery));
     } else if (auto* call = std::get_if<Notice>(&notice)) {
@@ -227,7 +227,8 @@ void App::run_notices() {
       std::get<Answer>(notice).call();
     }
   }
-  told_.clear();
+  now.clear();
+  told_ = std::move(now);
 }
 
 void App::arm_timer() {

@@ -59,6 +59,7 @@ class Moderator final : public Session {
     std::optional<SessionMessage> request;  // rejoin: what to answer
     bool alone = false;                     // invite: not together with others
     bool found = false;                     // invite: this instance, without a discovery
+    bool late = false;                      // invite: it held others up once; goes with such as it, and then alone
   };
   enum class Step : std::uint8_t { kIdle, kInvite, kAdd, kRemoveCommit, kRemoveLeave, kUpdate };
   // Somebody who is being invited.
@@ -111,7 +112,7 @@ class Moderator final : public Session {
   void fail_invite(Candidate& candidate, SessionFault fault, const std::string& detail = {});
   void go_on_inviting(TimeMs now);
   void let_in(TimeMs now);
-  void put_off(Candidate& candidate);
+  void put_off(Candidate& candidate, bool alone = true);
   void put_off_slow(TimeMs now);
   void send_welcome(TimeMs now, Candidate& candidate, const std::optional<GroupCommit>& commit);
   void welcomed(TimeMs now, Candidate& candidate);
@@ -138,7 +139,8 @@ class Moderator final : public Session {
   void give_up_returning();
   void come_again(TimeMs now);
   void begin_return(TimeMs now);
-  void send_update(TimeMs now, GroupUpdate update, SharedBytes commit, std::vector<FullName> awaited);
+  // `added`: the update lists so many newcomers and nobody else (roster_delta.h).
+  void send_update(TimeMs now, GroupUpdate update, SharedBytes commit, std::vector<FullName> awaited, std::size_t added = 0);
   void on_update_result(TimeMs now, const CommandResult& result);
   void evict(TimeMs now, const FullName& name);
 

@@ -26,7 +26,7 @@ void Moderator::begin_invites(TimeMs now) {
 
 // Two that may turn out to be one and the same go one after the other.
 bool Moderator::may_come_along(const Task& task) const {
-  if (task.kind != TaskKind::kInvite || task.alone || candidates_.size() >= kMaxInvitesTogether ||
+  if (task.kind != TaskKind::kInvite || task.alone || task.late != candidates_.front().task.late || candidates_.size() >= kMaxInvitesTogether ||
       roster_.size() + candidates_.size() >= kMaxSessionMembers) {
     return false;
   }
@@ -186,7 +186,7 @@ void Moderator::put_off_slow(TimeMs now) {
     if (candidate.stage == Stage::kDiscovery || candidate.stage == Stage::kJoin) {
       const bool joining = candidate.stage == Stage::kJoin;
       const FullName awaited = joining ? candidate.found : candidate.task.who;
-      put_off(candidate);
+      put_off(candidate, false);
       commands_.forget(awaited, joining ? CommandPurpose::kJoin : CommandPurpose::kDiscovery);
     }
   }
@@ -230,10 +230,11 @@ void Moderator::fail_invite(Candidate& candidate, SessionFault fault, const std:
   }
 }
 
-// Waits for its turn by itself.
-void Moderator::put_off(Candidate& candidate) {
+// Waits for another turn.
+void Moderator::put_off(Candidate& candidate, bool alone) {
   candidate.stage = Stage::kDone;
-  candidate.task.alone = true;
+  candidate.task.alone = alone || candidate.task.late;
+  candidate.task.late = true;
   tasks_.push_front(std::exchange(candidate.task, {TaskKind::kInvite, candidate.task.who}));
 }
 
@@ -319,8 +320,17 @@ void Moderator::let_in(TimeMs now) {
     std::vector<FullName> awaited = online_others();
     std::erase_if(awaited, [&](const FullName& name) { return std::ranges::find(candidates_, name, &Candidate::found) != candidates_.end(); });
     const Candidate& first = candidates_.front();
-    send_update(now, {GroupOperation::kAdd, {first.found, first.settings, MemberStatus::kOnline}, participants_and_leaves(), std::nullopt},
-                commit ? commit->commit : nullptr, std::move(awaited));
+    GroupUpdate update{GroupOperation::kAdd, {first.found, first.settings, MemberStatus::kOnline}, {}, std::nullopt};
+    bool all_ours = facts_.is_group();
+    roster_.for_each([&](MemberSlot, const Member& member) { all_ours = all_ours && (member.from_slipway || is_self(member.name)); });
+    if (all_ours) {
+      for (const Candidate& candidate : candidates_) {
+        update.participants.push_back({candidate.found, candidate.settings, MemberStatus::kOnline});
+      }
+    } else {
+      update.participants = participants_and_leaves();
+    }
+    send_update(now, std::move(update), commit ? commit->commit : nullptr, std::move(awaited), all_ours ? candidates_.size() : 0);
   }
   for (Candidate& candidate : candidates_) {
     send_welcome(now, candidate, commit);

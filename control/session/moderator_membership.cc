@@ -2,6 +2,7 @@
 #include <algorithm>
 
 #include "session/moderator.h"
+#include "session/roster_delta.h"
 #include "session/session_bounds.h"
 
 namespace slipway {
@@ -177,12 +178,15 @@ void Moderator::announce_self(TimeMs now, SharedBytes commit) {
   send_update(now, {GroupOperation::kRejoin, self, roster_.participants(), std::nullopt}, std::move(commit), online_others());
 }
 
-void Moderator::send_update(TimeMs now, GroupUpdate update, SharedBytes commit, std::vector<FullName> awaited) {
+void Moderator::send_update(TimeMs now, GroupUpdate update, SharedBytes commit, std::vector<FullName> awaited, std::size_t added) {
   if (group_) {
     update.mls = MlsPayload{last_commit_, std::move(commit)};
   }
   SessionMessage message = group_command(MessageType::kGroupUpdate, std::move(update));
   stamp_version(message);
+  if (added != 0) {
+    message.metadata.insert_or_assign(std::string(kRosterAddedKey), std::to_string(added));
+  }
   commands_.send(now, CommandPurpose::kUpdate, std::move(message), std::move(awaited));
 }
 

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "session/roster_delta.h"
 #include "session/session_bounds.h"
 
 namespace slipway {
@@ -46,7 +47,12 @@ void Participant::on_role_command(TimeMs now, const SessionMessage& message, Mem
     return;
   }
   switch (type) {
-    case MessageType::kJoinRequest: answer_join(message); break;
+    case MessageType::kJoinRequest:
+      if (state_ == State::kJoining) {
+        give_up_at_ = now + kWelcomeDeadlineMs;  // we are still wanted: others go first
+      }
+      answer_join(message);
+      break;
     case MessageType::kGroupWelcome: on_welcome(now, message); break;
     case MessageType::kGroupUpdate: on_update(now, message); break;
     case MessageType::kLeaveRequest: on_leave_request(now, message); break;
@@ -246,6 +252,10 @@ void Participant::apply_update(TimeMs now, const SessionMessage& message) {
   if (version != 0 && version <= roster_version_) {
     return;  // a late copy: what it says is older than what we have
   }
+  if (const std::uint64_t added = number_in(message, kRosterAddedKey); added != 0) {
+    take_in_added(now, message, added);
+    return;
+  }
   note_change();
   const bool next_version = version == roster_version_ + 1;  // nothing was missed: the change says all
   roster_version_ = std::max(roster_version_, version);
@@ -268,6 +278,21 @@ void Participant::apply_update(TimeMs now, const SessionMessage& message) {
   }
   if (!removal && !is_self(subject)) {
     const MemberSlot slot = add_member(now, {subject, update.participant.settings, MemberStatus::kOnline}, update.operation == GroupOperation::kAdd);
+    if (slot != kNoSlot) {
+      set_status(now, slot, MemberStatus::kOnline, true);
+    }
+  }
+}
+
+void Participant::take_in_added(TimeMs now, const SessionMessage& message, std::uint64_t added) {
+  const auto& update = std::get<GroupUpdate>(message.payload);
+  if (version_of(message) != roster_version_ + added || update.operation != GroupOperation::kAdd || update.participants.size() != added) {
+    return;  // something was missed: our next heartbeat says so, and we are told all
+  }
+  note_change();
+  roster_version_ = version_of(message);
+  for (const ParticipantInfo& info : update.participants) {
+    const MemberSlot slot = is_self(info.name) ? kNoSlot : add_member(now, info, true);
     if (slot != kNoSlot) {
       set_status(now, slot, MemberStatus::kOnline, true);
     }

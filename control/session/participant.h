@@ -68,6 +68,7 @@ class Participant final : public Session {
   bool follow_commit(TimeMs now, const SessionMessage& message);
   void apply_update(TimeMs now, const SessionMessage& message);
   void follow_stored(TimeMs now);
+  void take_in_added(TimeMs now, const SessionMessage& message, std::uint64_t added);
   void removed_from_group(TimeMs now);
   void on_leave_request(TimeMs now, const SessionMessage& message);
   void on_close(TimeMs now, const SessionMessage& message);

@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <array>
 
+#include "session/roster_delta.h"
+
 namespace slipway {
 
 std::string_view message_type_text(MessageType type) {
@@ -17,7 +19,7 @@ std::string_view message_type_text(MessageType type) {
 bool is_reserved_metadata(std::string_view key) {
   static constexpr std::array kReserved{metadata_key::kPublishTo,   metadata_key::kLeaving,          metadata_key::kLeaveReplySent,
                                         metadata_key::kDeleteGroup, metadata_key::kPayloadSignature, metadata_key::kPeerSubject,
-                                        metadata_key::kRosterVersion, metadata_key::kDataAfter};
+                                        metadata_key::kRosterVersion, metadata_key::kDataAfter,         kRosterAddedKey};
   return std::ranges::find(kReserved, key) != kReserved.end();
 }
 

@@ -2,6 +2,7 @@
 #include <gtest/gtest.h>
 
 #include "harness.h"
+#include "session/roster_delta.h"
 #include "session/session_bounds.h"
 
 namespace slipway::testing {
@@ -113,7 +114,9 @@ TEST_P(Flows, SecondMemberIsAnnouncedToTheFirst) {
   const auto& payload = std::get<GroupUpdate>(update.payload);
   EXPECT_EQ(payload.operation, GroupOperation::kAdd);
   EXPECT_EQ(payload.participant.name, c.name);
-  EXPECT_EQ(payload.participants.size(), 3u);
+  ASSERT_EQ(payload.participants.size(), 1u);  // all are ours: the newcomer alone
+  EXPECT_EQ(payload.participants[0].name, c.name);
+  EXPECT_EQ(update.metadata.at(std::string(kRosterAddedKey)), "1");
   if (GetParam()) {
     EXPECT_EQ(payload.mls->commit_id, std::get<GroupWelcome>(wire.last(T::kGroupWelcome).payload).mls->commit_id);
   }
@@ -351,9 +354,42 @@ TEST_P(WaitingInvites, UpstreamsMembersGetOneNewcomerAnUpdate) {
   for (const SessionMessage& message : wire.log) {
     if (message.type == T::kGroupUpdate) {
       EXPECT_EQ(std::get<GroupUpdate>(message.payload).operation, GroupOperation::kAdd);
+      EXPECT_GE(std::get<GroupUpdate>(message.payload).participants.size(), 3u);  // everybody
+      EXPECT_FALSE(message.metadata.contains(kRosterAddedKey));
     }
   }
   expect_agreement();
+}
+
+TEST_P(WaitingInvites, WhoMissedNewcomersIsToldOfAll) {
+  invite_all(1);
+  wire.lose = [](const SessionMessage& m) { return m.type == T::kGroupUpdate; };
+  wire.pass(10'000);
+  EXPECT_TRUE(a.succeeded(10));  // whoever missed it does not hold the newcomer up
+  wire.lose = {};
+  EXPECT_TRUE(a.layer.invite(wire.now, handle, service_of("carol"), 20));
+  wire.pass(60'000);
+  EXPECT_TRUE(a.succeeded(20));
+  EXPECT_EQ(b.layer.find(b.opened[0])->roster().size(), 4u);
+  expect_agreement();
+}
+
+// Its session is there, and waits for a welcome: the second time that it is asked, its time begins anew.
+TEST_P(Flows, WhoIsAskedAgainHasItsTimeAnew) {
+  const SessionHandle handle = group();
+  wire.lose = [](const SessionMessage& m) { return m.type == T::kJoinReply || m.type == T::kLeaveRequest; };
+  EXPECT_TRUE(a.layer.invite(wire.now, handle, service_of("bob"), 1));
+  wire.run();
+  ASSERT_EQ(b.layer.sessions().size(), 1u);
+  wire.pass(kWelcomeDeadlineMs - 200);
+  ASSERT_NE(a.result(1), nullptr);
+  wire.lose = [](const SessionMessage& m) { return m.type == T::kGroupWelcome; };
+  EXPECT_TRUE(a.layer.invite(wire.now, handle, service_of("bob"), 2));
+  wire.pass(250);  // beyond the first deadline
+  wire.lose = {};
+  wire.pass(2'000);
+  EXPECT_TRUE(a.succeeded(2));
+  EXPECT_EQ(b.opened.size(), 1u);
 }
 
 TEST_P(WaitingInvites, OneServiceTwiceIsTwoInstancesOneAfterTheOther) {
