@@ -42,6 +42,7 @@ class BusyNode(Node):
         super().__init__(folder, extra="  workers: [{name: one}, {name: two}]\n  controller_commands: true\n" + channels.section(folder, SECRET) + (
             "services:\n  slim/0:\n    dataplane:\n      servers:\n"
             f"        - endpoint: 127.0.0.1:{self.ports['edge']}\n          tls: {{insecure: true}}\n          require_header_mac: false\n"
+            "          negotiation_timeout_secs: 600\n"  # a sanitized node on a busy machine is slow
             f"        - endpoint: 127.0.0.1:{self.ports['tls']}\n          {tls}\n"
             f"    controller:\n      servers:\n        - endpoint: 127.0.0.1:{self.ports['control']}\n          tls: {{insecure: true}}\n"))
 
