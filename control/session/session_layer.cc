@@ -264,6 +264,10 @@ void SessionLayer::on_message(TimeMs now, SessionMessage message) {
   if (answer_from_grave(message)) {
     return;
   }
+  if (message.type == MessageType::kJoinRequest && !message.authentic) {  // verified in every session, MLS or not
+    ++refusals_.unauthenticated;
+    return;
+  }
   const SessionHandle handle = session_for(message);
   if (message.type == MessageType::kJoinRequest &&
       (handle == SessionHandle::kNone || !(sessions_.at(handle).session->moderator() == message.source))) {
@@ -327,10 +331,6 @@ void SessionLayer::on_discovery(const SessionMessage& message) {
 }
 
 void SessionLayer::on_join_request(TimeMs now, const SessionMessage& message) {
-  if (!message.authentic) {
-    ++refusals_.unauthenticated;
-    return;
-  }
   if (is_for_another(message.destination)) {
     ++refusals_.foreign_destination;
     return;
