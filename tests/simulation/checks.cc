@@ -164,7 +164,10 @@ void Checks::judge_losses() {
 }
 
 void Checks::judge_bounds(const SessionLayer& layer) {
-  bool within = layer.tombstones() <= kMaxTombstones && layer.anycast().open() <= kMaxAnycastOpen && layer.anycast().sources() <= kAnycastSourcesKept;
+  const Anycast& anycast = layer.anycast();
+  bool within = layer.tombstones() <= kMaxTombstones && anycast.open() <= kMaxAnycastOpen && anycast.open_bytes() <= kMaxAnycastBytes &&
+                anycast.sources() <= kAnycastSourcesKept && anycast.services() <= kMaxAnycastServices &&
+                anycast.lines() <= kMaxAnycastLines + kMaxAnycastLinesIn;
   for (const SessionHandle handle : layer.sessions()) {
     const Session& session = *layer.find(handle);
     within = within && session.sender().kept_messages() <= kSendWindow + kMaxDirected && session.sender().kept_bytes() <= kMaxSendBytes &&
