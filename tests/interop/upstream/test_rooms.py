@@ -132,7 +132,8 @@ def test_a_member_that_is_killed_is_told_and_does_not_hold_the_room(python, tmp_
         others[1].hears("alice", "still")
 
 
-@pytest.mark.parametrize("binding", ["enforce", pytest.param("warn", marks=longer)])
+@longer
+@pytest.mark.parametrize("binding", ["warn", "enforce"])
 @BOTH
 def test_with_their_strictest_checks_of_identities(python, tmp_path, node, moderates, binding):
     """Every flow above with SLIM_IDENTITY_BINDING set at theirs."""
