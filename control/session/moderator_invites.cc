@@ -1,6 +1,7 @@
 // How the moderator lets in: one, or several that wait together.
 #include <algorithm>
 
+#include "session/large_channels.h"
 #include "session/moderator.h"
 #include "session/session_bounds.h"
 
@@ -12,9 +13,8 @@ void Moderator::begin_invites(TimeMs now) {
   candidates_.clear();
   candidates_.push_back({.task = *task_});
   task_->operation = kNoOperation;
-  bool all_ours = facts_.is_group() && subscribed_ && !candidates_.front().task.alone;
-  roster_.for_each([&](MemberSlot, const Member& member) { all_ours = all_ours && (member.from_slipway || is_self(member.name)); });
-  while (all_ours && !tasks_.empty() && may_come_along(tasks_.front())) {
+  const bool together = facts_.is_group() && subscribed_ && !candidates_.front().task.alone && all_ours(roster_, facts_.local);
+  while (together && !tasks_.empty() && may_come_along(tasks_.front())) {
     candidates_.push_back({.task = std::move(tasks_.front())});
     tasks_.pop_front();
   }
@@ -321,16 +321,15 @@ void Moderator::let_in(TimeMs now) {
     std::erase_if(awaited, [&](const FullName& name) { return std::ranges::find(candidates_, name, &Candidate::found) != candidates_.end(); });
     const Candidate& first = candidates_.front();
     GroupUpdate update{GroupOperation::kAdd, {first.found, first.settings, MemberStatus::kOnline}, {}, std::nullopt};
-    bool all_ours = facts_.is_group();
-    roster_.for_each([&](MemberSlot, const Member& member) { all_ours = all_ours && (member.from_slipway || is_self(member.name)); });
-    if (all_ours) {
+    const bool ours = facts_.is_group() && all_ours(roster_, facts_.local);
+    if (ours) {
       for (const Candidate& candidate : candidates_) {
         update.participants.push_back({candidate.found, candidate.settings, MemberStatus::kOnline});
       }
     } else {
       update.participants = participants_and_leaves();
     }
-    send_update(now, std::move(update), commit ? commit->commit : nullptr, std::move(awaited), all_ours ? candidates_.size() : 0);
+    send_update(now, std::move(update), commit ? commit->commit : nullptr, std::move(awaited), ours ? candidates_.size() : 0);
   }
   for (Candidate& candidate : candidates_) {
     send_welcome(now, candidate, commit);
@@ -347,6 +346,9 @@ void Moderator::send_welcome(TimeMs now, Candidate& candidate, const std::option
   if (const auto before = receiver_.last_id_before(candidate.found)) {
     // Others may have heard more of it than we: a window more at most, on either side of what we know.
     message.metadata.insert_or_assign(std::string(metadata_key::kDataAfter), std::to_string((*before + 2 * kSendWindow) & kMaxDataId));
+  }
+  if (facts_.is_group() && all_ours(roster_, facts_.local)) {
+    message.metadata.insert_or_assign(std::string(kAllOursKey), std::string(metadata_key::kTrue));
   }
   candidate.stage = Stage::kWelcome;
   candidate.command = message.message_id;

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "session/large_channels.h"
 #include "session/roster_delta.h"
 #include "session/session_bounds.h"
 
@@ -104,6 +105,9 @@ void Participant::on_welcome(TimeMs now, const SessionMessage& message) {
   apply_roster(now, welcome.participants, {}, true);
   if (const MemberSlot slot = roster_.find(moderator_.hashed()); slot != kNoSlot) {
     roster_[slot].from_slipway = message.from_slipway;
+  }
+  if (has_mark(message.metadata, kAllOursKey)) {
+    roster_.for_each([](MemberSlot, Member& member) { member.from_slipway = true; });
   }
   welcome_ = message;
   if (resuming()) {
@@ -294,6 +298,7 @@ void Participant::take_in_added(TimeMs now, const SessionMessage& message, std::
   for (const ParticipantInfo& info : update.participants) {
     const MemberSlot slot = is_self(info.name) ? kNoSlot : add_member(now, info, true);
     if (slot != kNoSlot) {
+      roster_[slot].from_slipway = true;
       set_status(now, slot, MemberStatus::kOnline, true);
     }
   }

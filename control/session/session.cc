@@ -4,6 +4,7 @@
 #include <charconv>
 #include <unordered_set>
 
+#include "session/large_channels.h"
 #include "session/session_bounds.h"
 
 namespace slipway {
@@ -346,6 +347,7 @@ void Session::apply_roster(TimeMs now, const std::vector<ParticipantInfo>& parti
       add_member(now, info, fresh || !roster_.contains(info.name));
     }
   }
+  next_tick_ = std::min(next_tick_, now + heartbeat_ms(roster_, facts_.local));  // upstream's members miss us sooner
 }
 
 void Session::set_status(TimeMs now, MemberSlot slot, MemberStatus status, bool by_own_word) {
@@ -382,7 +384,7 @@ void Session::advance(TimeMs now) {
     return;
   }
   if (next_tick_ <= now) {
-    next_tick_ = now + kHeartbeatMs;
+    next_tick_ = now + heartbeat_ms(roster_, facts_.local);
     tick(now);
   }
   sender_.advance(now);

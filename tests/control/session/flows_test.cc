@@ -361,6 +361,28 @@ TEST_P(WaitingInvites, UpstreamsMembersGetOneNewcomerAnUpdate) {
   expect_agreement();
 }
 
+TEST_P(WaitingInvites, LargeChannelsOfOursBeatLessOften) {
+  invite_all(98);  // a hundred with the moderator and bob
+  wire.pass(60'000);
+  ASSERT_EQ(a.layer.find(handle)->roster().size(), 100u);
+  const std::size_t before = wire.count(T::kHeartbeat);
+  wire.pass(300'000);
+  const std::size_t beats = wire.count(T::kHeartbeat) - before;
+  EXPECT_GE(beats, 900u);    // each every thirty seconds
+  EXPECT_LE(beats, 1'100u);
+  for (Endpoint* member : more) {
+    const Session& held = *member->layer.find(member->layer.sessions()[0]);
+    for (const ParticipantInfo& other : held.participants()) {
+      EXPECT_EQ(other.status, MemberStatus::kOnline);
+    }
+  }
+  // One that is gone is missed, later than in a small channel.
+  wire.lose = [this](const SessionMessage& m) { return m.source == more[0]->name; };
+  wire.pass(130'000);
+  wire.lose = {};
+  EXPECT_FALSE(std::ranges::all_of(a.layer.find(handle)->participants(), [](const auto& one) { return one.status == MemberStatus::kOnline; }));
+}
+
 TEST_P(WaitingInvites, WhoMissedNewcomersIsToldOfAll) {
   invite_all(1);
   wire.lose = [](const SessionMessage& m) { return m.type == T::kGroupUpdate; };
