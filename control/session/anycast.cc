@@ -104,7 +104,11 @@ Anycast::Published Anycast::keep(TimeMs now, const Sender& sender, SessionMessag
 
 void Anycast::send_to_ours(Open& open) {
   open.sent = true;
-  actions_.push_back(SendMessage{open.message});
+  SessionMessage message = open.message;
+  if (!reliable(open)) {
+    message.metadata.insert_or_assign(std::string(metadata_key::kAnycastProbe), std::string(metadata_key::kTrue));
+  }
+  actions_.push_back(SendMessage{std::move(message)});
 }
 
 void Anycast::finish(std::unordered_map<std::uint32_t, Open>::iterator at, std::optional<SessionError> error) {
@@ -166,10 +170,12 @@ void Anycast::on_message(TimeMs now, SessionMessage message) {
       return;
     }
   }
+  const bool probe = has_mark(message.metadata, metadata_key::kAnycastProbe);
+  message.metadata.erase(std::string(metadata_key::kAnycastProbe));
   actions_.push_back(DeliverMessage{SessionHandle::kNone,
                                     AppMessage{.source = message.source,
                                                .destination = message.destination,
-                                               .message_id = message.message_id,
+                                               .message_id = probe ? 0 : message.message_id,
                                                .session_id = message.session_id,
                                                .anycast = true,
                                                .payload_type = content->payload_type.empty() ? "msg" : std::move(content->payload_type),

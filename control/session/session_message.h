@@ -78,6 +78,8 @@ inline constexpr std::string_view kDataAfter = "slipway-data-after";
 // message's, decimal, "id:id": a repetition is known by them, on whatever session it comes.
 inline constexpr std::string_view kAnycast = "slim-anycast";
 inline constexpr std::string_view kAnycastMessage = "slim-anycast-id";
+// Ours, "TRUE" on an anycast message without a session: it is best effort, and acknowledged only to know whether somebody is there.
+inline constexpr std::string_view kAnycastProbe = "slipway-anycast-probe";
 inline constexpr std::string_view kTrue = "TRUE";
 }  // namespace metadata_key
 [[nodiscard]] bool is_reserved_metadata(std::string_view key);

@@ -89,6 +89,8 @@ TEST_F(AnycastFlow, BestEffortAsksOnceWhoIsThereAndThenForNothing) {
   open(false);
   publish("note");
   EXPECT_EQ(wire.types(), (std::vector{T::kMsg, T::kMsgAck}));  // silence would have told
+  EXPECT_EQ(one.got[0].message_id, 0u);                         // who gets it sees best effort, and answers so
+  EXPECT_TRUE(one.got[0].metadata.empty());
   publish("another");
   EXPECT_EQ(wire.count(T::kMsgAck), 1u);
   EXPECT_EQ(wire.last(T::kMsg).message_id, 0u);

@@ -17,8 +17,8 @@ def plain(mls):
     return [] if mls else ["--no-mls"]
 
 
-@pytest.mark.parametrize("over", ["native", "upstream"])
-@pytest.mark.parametrize("mls", [True, False], ids=["mls", "plain"])
+@pytest.mark.parametrize("over", [pytest.param("native", marks=longer), "upstream"])
+@pytest.mark.parametrize("mls", [True, pytest.param(False, marks=longer)], ids=["mls", "plain"])
 @pytest.mark.parametrize("size", [10, pytest.param(20_000, marks=longer)], ids=["small", "large"])
 def test_ours_creates_a_session_with_theirs(python, tmp_path, node, over, mls, size):
     at = node.tcp if over == "native" else node.edge
@@ -67,7 +67,7 @@ def test_their_group_with_one_of_ours(python, tmp_path, node, mls):
     node.balanced()
 
 
-@pytest.mark.parametrize("mls", [True, False], ids=["mls", "plain"])
+@pytest.mark.parametrize("mls", [True, pytest.param(False, marks=longer)], ids=["mls", "plain"])
 def test_our_group_with_one_of_theirs(python, tmp_path, node, mls):
     with App(python, tmp_path, "listen", "org/ns/bob", node, mls=mls).ready() as bob, \
             ours(node.tcp, "org/ns/carol") as carol, \
