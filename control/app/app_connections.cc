@@ -263,7 +263,7 @@ void App::on_port_writable(ConnectionId id) {
   while (!attached->waiting.empty()) {
     Waiting& next = attached->waiting.front();
     const std::span body(reinterpret_cast<const std::byte*>(next.body.data()), next.body.size());
-    const SendStatus status = attached->port->send(next.header, body);
+    const SendStatus status = attached->port->send(next.header, body, {});
     if (status == SendStatus::kFull) {
       return;
     }
@@ -372,7 +372,7 @@ void App::give(Attached& attached, const FrameHeader& header, std::span<const st
     wait();
     return;
   }
-  switch (attached.port->send_parts(header, body, rest)) {
+  switch (attached.port->send(header, body, rest)) {
     case SendStatus::kQueued: count_sent(bytes); break;
     case SendStatus::kFull: wait(); break;
     case SendStatus::kDown: ++counters_.not_connected; break;

@@ -1,7 +1,5 @@
 #include "app/connection.h"
 
-#include <vector>
-
 namespace slipway {
 
 std::string_view connection_state_text(ConnectionState state) {
@@ -12,14 +10,6 @@ std::string_view connection_state_text(ConnectionState state) {
     case ConnectionState::kClosed: return "closed";
   }
   return "unknown";
-}
-
-SendStatus AppPort::send_parts(const FrameHeader& header, std::span<const std::byte> body, std::span<const std::byte> rest) {
-  std::vector<std::byte> joined;
-  joined.reserve(body.size() + rest.size());
-  joined.insert(joined.end(), body.begin(), body.end());
-  joined.insert(joined.end(), rest.begin(), rest.end());
-  return send(header, joined);
 }
 
 std::expected<std::shared_ptr<Connection>, AppError> Connection::open(Loop& loop, ConnectOptions options) {

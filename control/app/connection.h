@@ -59,10 +59,8 @@ class AppPort {
   // `done` runs when the node has answered. Returns a number for unsubscribe. While not connected the answer waits.
   virtual std::uint64_t subscribe(const TextName& name, Answer done) = 0;
   virtual void unsubscribe(std::uint64_t subscription) = 0;
-  // A publish. The header's source has our id.
-  virtual SendStatus send(const FrameHeader& header, std::span<const std::byte> body) = 0;
-  // The body in two parts, for those who can do without joining them first.
-  virtual SendStatus send_parts(const FrameHeader& header, std::span<const std::byte> body, std::span<const std::byte> rest);
+  // A publish. The header's source has our id. The body comes in two parts, which nobody has to join before.
+  virtual SendStatus send(const FrameHeader& header, std::span<const std::byte> body, std::span<const std::byte> rest) = 0;
   [[nodiscard]] virtual std::size_t max_frame_bytes() const = 0;
 };
 

@@ -29,8 +29,7 @@ class NativePort final : public AppPort {
 
   std::uint64_t subscribe(const TextName& name, Answer done) override { return application_.subscribe(name, std::move(done)); }
   void unsubscribe(std::uint64_t subscription) override { application_.unsubscribe(subscription); }
-  SendStatus send(const FrameHeader& header, std::span<const std::byte> body) override { return send_parts(header, body, {}); }
-  SendStatus send_parts(const FrameHeader& header, std::span<const std::byte> body, std::span<const std::byte> rest) override {
+  SendStatus send(const FrameHeader& header, std::span<const std::byte> body, std::span<const std::byte> rest) override {
     switch (application_.publish_frame(header, body, rest)) {
       case PublishStatus::kQueued: return SendStatus::kQueued;
       case PublishStatus::kQueueFull: return SendStatus::kFull;

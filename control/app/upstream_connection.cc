@@ -29,8 +29,7 @@ class UpstreamPort final : public AppPort {
   ~UpstreamPort() override;
   std::uint64_t subscribe(const TextName& name, Answer done) override;
   void unsubscribe(std::uint64_t subscription) override;
-  SendStatus send(const FrameHeader& header, std::span<const std::byte> body) override { return send_parts(header, body, {}); }
-  SendStatus send_parts(const FrameHeader& header, std::span<const std::byte> body, std::span<const std::byte> rest) override;
+  SendStatus send(const FrameHeader& header, std::span<const std::byte> body, std::span<const std::byte> rest) override;
   [[nodiscard]] std::size_t max_frame_bytes() const override { return kMaxUpstreamMessageBytes; }
 
   Handlers handlers;
@@ -398,7 +397,7 @@ UpstreamPort::UpstreamPort(UpstreamConnection& connection, TextName own_name, Ha
 UpstreamPort::~UpstreamPort() { connection_.remove(this); }
 std::uint64_t UpstreamPort::subscribe(const TextName& which, Answer done) { return connection_.subscribe(this, which, std::move(done)); }
 void UpstreamPort::unsubscribe(std::uint64_t subscription) { connection_.unsubscribe(subscription); }
-SendStatus UpstreamPort::send_parts(const FrameHeader& header, std::span<const std::byte> body, std::span<const std::byte> rest) {
+SendStatus UpstreamPort::send(const FrameHeader& header, std::span<const std::byte> body, std::span<const std::byte> rest) {
   return connection_.send(this, header, body, rest);
 }
 

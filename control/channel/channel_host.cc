@@ -5,7 +5,7 @@
 #include <utility>
 
 #include "channel/channel_bounds.h"
-#include "crypto/secret.h"
+#include "channel/key_file.h"
 
 namespace slipway {
 namespace {
@@ -525,7 +525,7 @@ std::expected<void, std::string> ChannelHost::take_up_stored() {
     }
   }
   for (auto& [name, value] : groups) {
-    mls::wipe({reinterpret_cast<std::uint8_t*>(value.data()), value.size()});
+    wipe(value);
   }
   return result;
 }

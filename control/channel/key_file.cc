@@ -15,8 +15,6 @@ namespace {
 
 constexpr std::size_t kMaxSecretFileBytes = 4'096;
 
-void wipe(std::string& text) { mls::wipe({reinterpret_cast<std::uint8_t*>(text.data()), text.size()}); }
-
 // The file's bytes; it must be a plain file that others cannot read, nor anybody but its owner write.
 std::expected<std::string, std::string> read_private(const std::string& file, const char* what) {
   const auto fail = [&](const std::string& why) { return std::unexpected("cannot use " + std::string(what) + " " + file + ": " + why); };

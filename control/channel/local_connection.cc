@@ -1,7 +1,6 @@
 #include "channel/local_connection.h"
 
 #include <algorithm>
-#include <cstring>
 #include <utility>
 
 #include "channel/channel_bounds.h"
@@ -32,7 +31,9 @@ class LocalConnection::Port final : public AppPort {
       say(FrameKind::kUnsubscribe, id, name);
     }
   }
-  SendStatus send(const FrameHeader& header, std::span<const std::byte> body) override { return connection_.send(header, body); }
+  SendStatus send(const FrameHeader& header, std::span<const std::byte> body, std::span<const std::byte> rest) override {
+    return connection_.send(header, body, rest);
+  }
   [[nodiscard]] std::size_t max_frame_bytes() const override { return kMaxFrameBytes; }
 
   void answered(const SubscriptionAckBody& answer) {
@@ -89,8 +90,8 @@ std::unique_ptr<AppPort> LocalConnection::attach(const TextName& name, AppPort::
   return port;
 }
 
-SendStatus LocalConnection::send(const FrameHeader& header, std::span<const std::byte> body) {
-  const std::size_t bytes = kFrameHeaderBytes + body.size();
+SendStatus LocalConnection::send(const FrameHeader& header, std::span<const std::byte> body, std::span<const std::byte> rest) {
+  const std::size_t bytes = kFrameHeaderBytes + body.size() + rest.size();
   if (closed_) {
     return SendStatus::kDown;
   }
@@ -110,9 +111,7 @@ SendStatus LocalConnection::send(const FrameHeader& header, std::span<const std:
     own.source = port_->name();
   }
   store_header(frame.data(), own);
-  if (!body.empty()) {
-    std::memcpy(frame.data() + kFrameHeaderBytes, body.data(), body.size());
-  }
+  std::ranges::copy(rest, std::ranges::copy(body, frame.begin() + kFrameHeaderBytes).out);
   out_bytes_ += bytes;
   out_.push_back({held_, std::move(frame)});
   send_out();

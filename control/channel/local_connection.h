@@ -67,7 +67,7 @@ class LocalConnection final : public Connection {
     std::uint64_t after;
     FrameBytes frame;
   };
-  SendStatus send(const FrameHeader& header, std::span<const std::byte> body);
+  SendStatus send(const FrameHeader& header, std::span<const std::byte> body, std::span<const std::byte> rest);
   void send_out();
 
   LocalWire& wire_;

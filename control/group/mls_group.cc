@@ -4,7 +4,7 @@
 #include <tuple>
 #include <utility>
 
-#include "crypto/secret.h"
+#include "group/secret_bytes.h"
 #include "key_schedule/framing.h"
 #include "session/session_bounds.h"
 #include "wire/header_protection.h"
@@ -311,12 +311,7 @@ SharedBytes MlsGroup::save() {
     return nullptr;
   }
   const mls::SecretBytes snapshot = group_->save();
-  const auto wipe_and_delete = [](Bytes* bytes) {
-    mls::wipe({reinterpret_cast<std::uint8_t*>(bytes->data()), bytes->size()});
-    delete bytes;
-  };
-  const auto* data = reinterpret_cast<const std::byte*>(snapshot.data());
-  return {new Bytes(data, data + snapshot.size()), wipe_and_delete};
+  return secret_bytes(snapshot);
 }
 
 std::expected<void, std::string> MlsGroup::restore(const Bytes& saved) {

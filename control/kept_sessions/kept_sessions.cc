@@ -6,7 +6,8 @@
 #include <utility>
 
 #include "channel/key_file.h"
-#include "crypto/secret.h"
+#include "group/secret_bytes.h"
+#include "identity/kept_identity.h"
 
 namespace slipway {
 namespace {
@@ -14,25 +15,10 @@ namespace {
 // Values: session/<key in hexadecimal>/<part>, and who the application is.
 constexpr std::string_view kSessionPrefix = "session/";
 constexpr std::string_view kIdentityName = "identity";
-constexpr std::size_t kScalarBytes = 32;
 
 std::string name_of(std::uint64_t key, std::string_view part) { return fmt::format("{}{:016x}/{}", kSessionPrefix, key, part); }
 
-void wipe(std::string& text) { mls::wipe({reinterpret_cast<std::uint8_t*>(text.data()), text.size()}); }
-
 std::string copy_of(const SharedBytes& bytes) { return {reinterpret_cast<const char*>(bytes->data()), bytes->size()}; }
-
-// Wiped when it is let go, as what a group says of itself is secret.
-SharedBytes secret_copy(std::string& text) {
-  const auto* const at = reinterpret_cast<const std::byte*>(text.data());
-  SharedBytes bytes(new Bytes(at, at + text.size()), [](const Bytes* gone) {
-    auto* const own = const_cast<Bytes*>(gone);
-    mls::wipe({reinterpret_cast<std::uint8_t*>(own->data()), own->size()});
-    delete own;
-  });
-  wipe(text);
-  return bytes;
-}
 
 }  // namespace
 
@@ -71,23 +57,19 @@ std::expected<Identity, IdentityError> KeptSessions::identity(SharedSecretOption
   if (auto loaded = store_->take_loaded(kIdentityName); !loaded.empty()) {
     kept = std::move(loaded.front().second);
   }
-  if (kept.size() > kScalarBytes) {
-    if (!options.key) {
-      auto key = SigningKey::import(std::string_view(kept).substr(0, kScalarBytes));
-      if (!key) {
-        return std::unexpected(key.error());
-      }
-      options.key = std::move(*key);
+  if (!options.key && !kept_key(kept).empty()) {
+    auto key = SigningKey::import(kept_key(kept));
+    if (!key) {
+      return std::unexpected(key.error());
     }
-    if (!options.subject) {
-      options.subject = kept.substr(kScalarBytes);
-    }
+    options.key = std::move(*key);
+  }
+  if (!options.subject && !kept_subject(kept).empty()) {
+    options.subject = kept_subject(kept);
   }
   auto made = shared_secret_identity(std::move(options));
   if (made) {
-    const mls::View scalar = made->provider->key().mls_key().private_key();
-    std::string keep(reinterpret_cast<const char*>(scalar.data()), scalar.size());
-    keep += made->provider->subject();
+    std::string keep = kept_identity(*made);
     if (keep != kept) {
       store_->put(kIdentityName, keep, [this](const std::expected<void, std::string>& written) {
         if (!written) {
@@ -137,7 +119,9 @@ std::vector<std::pair<std::uint64_t, StoredSession>> KeptSessions::take_kept() {
     const auto [end, fault] = std::from_chars(rest.data(), rest.data() + rest.size(), key, 16);
     const std::string_view part = rest.substr(static_cast<std::size_t>(end - rest.data()));
     StoredSession& session = sessions[key];
-    (part == "/group" ? session.group : part == "/progress" ? session.progress : session.record) = secret_copy(value);
+    (part == "/group" ? session.group : part == "/progress" ? session.progress : session.record) =
+        secret_bytes({reinterpret_cast<const std::uint8_t*>(value.data()), value.size()});
+    wipe(value);
   }
   return {std::make_move_iterator(sessions.begin()), std::make_move_iterator(sessions.end())};
 }

@@ -41,7 +41,7 @@ std::expected<Identity, std::string> channel_identity(const ChannelSettings& set
   }
   auto made = shared_secret_identity(
       {.base = options.name.text(), .secret = *secret, .subject = std::move(options.subject), .key = std::move(options.key)});
-  mls::wipe({reinterpret_cast<std::uint8_t*>(secret->data()), secret->size()});
+  wipe(*secret);
   if (!made) {
     return std::unexpected(fmt::format("the secret in {}: {}", settings.secret_file, made.error().message()));
   }

@@ -7,17 +7,14 @@
 #include "channel/channel_host.h"
 #include "channel/key_file.h"
 #include "channel/sqlite_store.h"
+#include "identity/kept_identity.h"
 #include "node/channel_identity.h"
 
 namespace slipway {
 
 namespace {
 
-constexpr std::string_view kIdentityName = "identity";   // in the store: scalar of the key, then the subject
-constexpr std::size_t kScalarBytes = 32;
-
-void wipe(std::string& text) { mls::wipe({reinterpret_cast<std::uint8_t*>(text.data()), text.size()}); }
-
+constexpr std::string_view kIdentityName = "identity";   // in the store
 IdentityBinding binding_of(const std::string& word) {
   return word == "off" ? IdentityBinding::kOff : word == "enforce" ? IdentityBinding::kEnforce : IdentityBinding::kWarn;
 }
@@ -50,27 +47,24 @@ std::expected<Identity, std::string> NodeChannels::Impl::make_identity() {
       kept = std::move(loaded.front().second);
     }
   }
-  const std::string_view kept_subject = kept.size() > kScalarBytes ? std::string_view(kept).substr(kScalarBytes) : std::string_view();
   auto key = !settings.private_key_file.empty()  ? SigningKey::load(settings.private_key_file)
-             : kept.size() >= kScalarBytes ? SigningKey::import(std::string_view(kept).substr(0, kScalarBytes))
+             : !kept_key(kept).empty() ? SigningKey::import(kept_key(kept))
                                            : SigningKey::generate();
   if (!key) {
     return std::unexpected(fmt::format("the node's key{}{}: {}", settings.private_key_file.empty() ? "" : " in ", settings.private_key_file,
                                        key.error().message()));
   }
-  const mls::View scalar = key->mls_key().private_key();
-  std::string keep(reinterpret_cast<const char*>(scalar.data()), scalar.size());
   std::optional<std::string> subject;
   if (!settings.subject.empty()) {
     subject = settings.subject;
-  } else if (!kept_subject.empty()) {
-    subject = std::string(kept_subject);
+  } else if (!kept_subject(kept).empty()) {
+    subject = std::string(kept_subject(kept));
   }
   auto out = channel_identity(settings, {.name = settings.name, .subject = std::move(subject), .key = std::move(*key)});
   if (!out) {
     return out;
   }
-  keep += out->provider->subject();
+  std::string keep = kept_identity(*out);
   if (store && keep != kept) {
     store->put(kIdentityName, keep, {});
   }

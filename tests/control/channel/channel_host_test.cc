@@ -264,7 +264,7 @@ TEST(LocalConnection, HoldsWhatIsSentUntilTheStoreHasIt) {
     FrameHeader header;
     header.destination = name_of("org/ns/b/0x2").hashed();
     header.session_id = number;
-    EXPECT_EQ(one->send(header, {}), SendStatus::kQueued);
+    EXPECT_EQ(one->send(header, {}, {}), SendStatus::kQueued);
   };
   const auto pump = [&] {
     while (net.pump()) {
