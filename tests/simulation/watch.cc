@@ -93,7 +93,8 @@ bool World::answers(const App& app, const SessionMessage& message, std::optional
   });
 }
 
-// Whoever comes back in an old epoch is told so.
+// Whoever comes back in an old epoch is told so. A copy of what was answered before, perhaps in a membership that is over, gets that
+// answer again.
 void World::hear_return(std::uint32_t index, SessionMessage message) {
   App& app = apps_[index];
   const auto& update = std::get<UpdateParticipantState>(message.payload);
@@ -103,9 +104,11 @@ void World::hear_return(std::uint32_t index, SessionMessage message) {
       open.excused.push_back(message.source.hashed());
     }
   }
-  const bool told = session != nullptr && session->facts().mls && session->facts().is_group() && !session->offline() &&
+  const bool copied = (session != nullptr && session->replies().has_seen(message)) ||
+                      answered_.contains({index, app.life, message.session_id, message.message_id, message.source.hashed()});
+  const bool told = session != nullptr && !copied && session->facts().mls && session->facts().is_group() && !session->offline() &&
                     update.new_state == MemberStatus::kOnline && update.participant == message.source && !(message.source == app.name) &&
-                    update.epoch < session->epoch() && session->roster().contains(message.source) && !session->replies().has_seen(message);
+                    update.epoch < session->epoch() && session->roster().contains(message.source);
   const SessionMessage copy = message;
   hear_command(index, std::move(message));
   if (told && !answers(app, copy, MessageType::kGroupNack)) {
