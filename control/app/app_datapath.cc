@@ -8,6 +8,7 @@
 #include <utility>
 
 #include "app/app.h"
+#include "app/payload_buffers.h"
 
 namespace slipway {
 namespace {
@@ -47,8 +48,7 @@ bool App::take_data(ConnectionId id, std::span<const std::byte> frame) {
   message.session_id = lane->session_id;
   message.directed = message.message_id > kMaxDataId;
   message.payload_type = view->payload_type.empty() ? std::string_view("msg") : view->payload_type;
-  const auto* const blob = reinterpret_cast<const std::byte*>(view->blob.data());
-  message.payload = std::make_shared<const Bytes>(blob, blob + view->blob.size());
+  message.payload = copy_payload(std::as_bytes(std::span(view->blob)));
   schedule_notices();
   return true;
 }
