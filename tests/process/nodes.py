@@ -2,6 +2,7 @@
 import http.client
 import json
 import os
+import random
 import re
 import signal
 import socket
@@ -15,12 +16,12 @@ SANITIZER_WORDS = re.compile("(ERROR|WARNING): [A-Za-z]+Sanitizer|runtime error:
 
 
 def free_port():
-    """A port that neither TCP nor UDP uses."""
+    """A port that neither TCP nor UDP uses, below those that the kernel gives to connections: it stays free while its node is down."""
     while True:
+        port = random.randrange(10_000, 32_000)
         with socket.socket() as tcp, socket.socket(type=socket.SOCK_DGRAM) as udp:
-            tcp.bind(("127.0.0.1", 0))
-            port = tcp.getsockname()[1]
             try:
+                tcp.bind(("127.0.0.1", port))
                 udp.bind(("127.0.0.1", port))
                 return port
             except OSError:

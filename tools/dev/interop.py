@@ -41,7 +41,7 @@ def build(*targets):
 
 PARTS = {
     "mls": (["tools/slipway-mls"], "tests/interop/mls"),
-    "upstream": (["tools/slipwayd", "tools/slipwayctl", "tools/examples/slipway-chat", "python-package"], "tests/interop/upstream"),
+    "upstream": (["tools/slipwayd", "tools/slipwayctl", "tools/examples/slipway-chat", "tests/interop/upstream/actor", "tests/interop/upstream/libskewed-clock.so", "python-package"], "tests/interop/upstream"),
     "reference": (["tools/slipwayd", "tools/slipwayctl"], "tests/interop/upstream/test_reference.py", "tests/interop/upstream/test_nodes.py",
                   "tests/interop/upstream/test_doctor.py", "tests/interop/channel_manager"),
 }

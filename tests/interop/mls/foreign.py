@@ -6,12 +6,16 @@ the reason; a client of ours that does not build fails them.
 import os
 import shutil
 import subprocess
+import sys
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
 
 HERE = Path(__file__).resolve().parent
+sys.path.insert(0, str(HERE.parent))
+from alone import alone  # noqa: E402
+
 TOP = HERE.parents[2]
 BUILD = Path(os.environ.get("SLIPWAY_BUILD", TOP / "build-test"))
 FOLDER = TOP / "build-interop"  # shared by the builds, because it is expensive
@@ -141,7 +145,8 @@ def command_of(implementation):
     """Installs it on first use. The answer, also a reason to skip, is kept for the rest of the run."""
     if implementation.name not in _commands:
         try:
-            _commands[implementation.name] = implementation.install()
+            with alone(FOLDER / implementation.name):
+                _commands[implementation.name] = implementation.install()
         except (pytest.skip.Exception, Exception) as reason:
             _commands[implementation.name] = reason
     found = _commands[implementation.name]

@@ -84,11 +84,12 @@ class Stage:
     def ours(self, name, at=None):
         return self.enter(name, [BUILD / "tests/interop/upstream/actor", f"org/ns/{name}", at or self.node.tcp, *self.words])
 
-    def theirs(self, name, *words, interpreter=None):
-        return self.enter(name, [interpreter or self.interpreter, HERE / "actor.py", f"org/ns/{name}", self.node.edge, *self.words, *words])
+    def theirs(self, name, *words, interpreter=None, at=None, environment=None):
+        return self.enter(name, [interpreter or self.interpreter, HERE / "actor.py", f"org/ns/{name}", at or self.node.edge, *self.words, *words],
+                          environment)
 
-    def enter(self, name, command):
-        self.actors.append(Actor(self.folder, name, command, self.environment))
+    def enter(self, name, command, environment=None):
+        self.actors.append(Actor(self.folder, name, command, {**self.environment, **(environment or {})}))
         return self.actors[-1]
 
     def __enter__(self):
@@ -104,6 +105,14 @@ def bring(moderator, *guests):
         guest.begin("wait")
         moderator.do(f"invite {guest.name}")
         assert "done" in guest.end(), guest.tail()
+
+
+def together(creator, other):
+    """A pair that talks."""
+    other.begin("wait")
+    creator.do(f"pair {other.name}")
+    assert "done" in other.end(), other.tail()
+    all_hear_all(creator, other, mark="pair")
 
 
 def all_hear_all(*members, mark=""):

@@ -89,6 +89,7 @@ async def listen(options):
             continue  # of another member
         await session.publish_async(b"echo " + message.payload, None, None)
         answered += 1
+    await asyncio.sleep(options.stay)
     return {"answered": answered}
 
 
@@ -235,6 +236,7 @@ def main():
     parser.add_argument("--bytes", type=int, default=0)
     parser.add_argument("--linger", type=float, default=0.5)
     parser.add_argument("--pause", type=float, default=0)
+    parser.add_argument("--stay", type=float, default=0)
     parser.add_argument("--jwt-key")
     parser.add_argument("--jwt-trust")
     parser.add_argument("--wait", action="store_true")

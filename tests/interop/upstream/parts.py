@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent.parent / "process"))
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+from alone import alone  # noqa: E402
 from nodes import BUILD, PATIENCE, Node, free_port, until  # noqa: E402,F401
 
 HERE = Path(__file__).resolve().parent
@@ -24,13 +26,14 @@ def bindings(version=NEWEST):
     if given and version == NEWEST:
         return Path(given)
     folder = BUILD.resolve() / "interop" / f"slim-bindings-{version}"
-    if not (folder / "installed").exists():
-        venv.create(folder, with_pip=True, clear=True)
-        installed = subprocess.run([folder / "bin/pip", "install", "--quiet", "--disable-pip-version-check", f"slim-bindings=={version}"],
-                                   capture_output=True, text=True, timeout=INSTALL_SECONDS)
-        if installed.returncode != 0:
-            pytest.skip(f"slim-bindings {version} cannot be installed: {installed.stderr.strip().splitlines()[-1:]}")
-        (folder / "installed").touch()
+    with alone(folder):
+        if not (folder / "installed").exists():
+            venv.create(folder, with_pip=True, clear=True)
+            installed = subprocess.run([folder / "bin/pip", "install", "--quiet", "--disable-pip-version-check", f"slim-bindings=={version}"],
+                                       capture_output=True, text=True, timeout=INSTALL_SECONDS)
+            if installed.returncode != 0:
+                pytest.skip(f"slim-bindings {version} cannot be installed: {installed.stderr.strip().splitlines()[-1:]}")
+            (folder / "installed").touch()
     return folder / "bin/python"
 
 

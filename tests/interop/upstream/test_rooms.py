@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-from actors import Stage, all_hear_all, bring
+from actors import Stage, all_hear_all, bring, together
 from parts import bindings, longer
 
 ROOM = "org/ns/room"
@@ -159,10 +159,7 @@ def test_with_their_strictest_checks_of_identities(python, tmp_path, node, moder
 def pair(stage, moderates):
     alice = getattr(stage, moderates)("alice")
     bob = (stage.theirs if moderates == "ours" else stage.ours)("bob")
-    bob.begin("wait")
-    alice.do(f"pair {bob.name}")
-    assert "done" in bob.end(), bob.tail()
-    all_hear_all(alice, bob, mark="pair")
+    together(alice, bob)
     return alice, bob
 
 
@@ -193,10 +190,7 @@ def test_header_checks_of_every_degree(python, tmp_path, node, moderates, percen
     with Stage(tmp_path, node, python) as stage:
         alice = stage.ours("alice") if moderates == "ours" else stage.theirs("alice", "--percent", percent)
         bob = stage.theirs("bob", "--percent", percent) if moderates == "ours" else stage.ours("bob")
-        bob.begin("wait")
-        alice.do(f"pair {bob.name}")
-        assert "done" in bob.end(), bob.tail()
-        all_hear_all(alice, bob, mark="checked")
+        together(alice, bob)
 
 
 @MLS
