@@ -16,6 +16,9 @@ std::string word_of(const YamlSection& section, std::string_view key, std::strin
 // The entry's `auth`: basic, jwt, and for clients static_jwt.
 void read_edge_auth(YamlSection& entry, bool server, EdgeAuthSettings& out);
 
+// A `tls` section, or what holds without one. False: `insecure`.
+bool read_tls(YamlSection section, bool server, TlsOptions& tls);
+
 // The entry's `proxy`, or where it names none the one of the usual variables: http_proxy, https_proxy, all_proxy, and
 // no_proxy for what is reached without (capitals too).
 void read_proxy(YamlSection& entry, EdgeClientSettings& client);

@@ -72,15 +72,14 @@ bool excepted(const SocketAddress& host) {
   return false;
 }
 
-// http://[USER:PASSWORD@]HOST[:PORT][/]. Returns what is wrong, or nothing.
+// http://[USER:PASSWORD@]HOST[:PORT][/], or https://. Returns what is wrong, or nothing.
 std::string take_url(std::string_view url, EdgeClientSettings& client) {
-  if (url.starts_with("https://")) {
-    return "proxies that are spoken to over TLS are not served by this build: write http://HOST:PORT";
-  }
-  if (url.starts_with("http://")) {
-    url.remove_prefix(7);
-  } else if (url.find("://") != std::string_view::npos) {
-    return "write http://HOST:PORT";
+  client.proxy_secure = url.starts_with("https://");
+  if (const auto scheme = url.find("://"); scheme != std::string_view::npos) {
+    if (!client.proxy_secure && !url.starts_with("http://")) {
+      return "write http://HOST:PORT or https://HOST:PORT";
+    }
+    url.remove_prefix(scheme + 3);
   }
   url = url.substr(0, url.find('/'));
   if (const auto at = url.rfind('@'); at != std::string_view::npos) {
@@ -91,13 +90,14 @@ std::string take_url(std::string_view url, EdgeClientSettings& client) {
   }
   std::string place(url);
   if (place.rfind(':') == std::string::npos || place.ends_with(']')) {
-    place += ":80";
+    place += client.proxy_secure ? ":443" : ":80";
   }
   auto address = parse_connect_address("tcp://" + place);
   if (!address) {
     return address.error();
   }
   client.proxy = *address;
+  client.tunnel.server_name = without_port(place);
   return {};
 }
 
@@ -127,6 +127,11 @@ void read_proxy(YamlSection& entry, EdgeClientSettings& client) {
         entry.reader().fail_line(client.line, fmt::format("the proxy that the environment names: {}; or except the host by no_proxy", wrong));
       }
     }
+  }
+  const bool secure = read_tls(proxy.section("tls"), false, client.proxy_tls);
+  client.proxy_tls.alpn = "http/1.1";
+  if (client.proxy_secure && !secure) {
+    proxy.fail("tls", "`insecure` contradicts the proxy's https://: write http://, or take it out");
   }
   if (const auto user = proxy.text("username", ""); !user.empty()) {
     client.tunnel.authorization = basic_authorization(user, proxy.text("password", ""));

@@ -47,10 +47,10 @@ void read_source(YamlSection& tls, std::string_view name_of_it, bool both, TlsSo
   }
 }
 
-void read_tls(YamlSection section, bool server, EdgeSettings& out) {
-  TlsOptions& tls = out.tls;
+}  // namespace
+
+bool read_tls(YamlSection section, bool server, TlsOptions& tls) {
   tls.server = server;
-  out.secure = !section.boolean("insecure", false);
   tls.min_version = tls.max_version = section.choice("tls_version", {"tls1.2", "tls1.3"}, 1) == 0 ? TlsVersion::k12 : TlsVersion::k13;
   read_source(section, "source", true, tls.certificate, tls.key);
   TlsSource none;
@@ -59,8 +59,15 @@ void read_tls(YamlSection section, bool server, EdgeSettings& out) {
     tls.skip_verify = section.boolean("insecure_skip_verify", false);
     tls.system_roots = section.boolean("include_system_ca_certs_pool", true);
   }
+  return !section.boolean("insecure", false);
+}
+
+namespace {
+
+void read_edge_tls(YamlSection& entry, bool server, EdgeSettings& out) {
+  out.secure = read_tls(entry.section("tls"), server, out.tls);
   if (out.websocket) {
-    tls.alpn = "http/1.1";
+    out.tls.alpn = "http/1.1";
   }
 }
 
@@ -141,7 +148,7 @@ EdgeServerSettings read_edge_server(YamlSection& entry) {
   EdgeServerSettings server;
   server.line = entry.line();
   read_endpoint(entry, true, server);
-  read_tls(entry.section("tls"), true, server);
+  read_edge_tls(entry, true, server);
   read_edge_auth(entry, true, server.auth);
   auto keepalive = entry.section("keepalive");
   server.keepalive_time_ms = keepalive.duration_ms("time", kMaxDurationMs, kEdgeKeepaliveMs);
@@ -192,7 +199,7 @@ EdgeClientSettings client_of(YamlSection& entry) {
   EdgeClientSettings client;
   client.line = entry.line();
   read_endpoint(entry, false, client);
-  read_tls(entry.section("tls"), false, client);
+  read_edge_tls(entry, false, client);
   if (client.endpoint.starts_with("http://") || client.endpoint.starts_with("ws://") || client.address.kind == SocketKind::kUnix) {
     client.secure = false;
   }

@@ -99,7 +99,7 @@ std::string describe_settings(const NodeSettings& settings) {
   }
   for (const auto& client : settings.edge_clients) {
     line("connects to upstream's node {} as {}{}{}{}", client.endpoint, class_name(client.link_class), client.secure ? ", TLS" : ", no TLS",
-         kAuthTexts[static_cast<std::size_t>(client.auth.kind)], client.proxy ? ", through the proxy " + client.proxy->text() : "");
+         kAuthTexts[static_cast<std::size_t>(client.auth.kind)], client.proxy ? fmt::format(", through the proxy {}{}", client.proxy->text(), client.proxy_secure ? " over TLS" : "") : "");
   }
   for (const auto& connect : settings.connect) {
     line("connects to {} as {}{} (`{}`)", connect.address.text(), class_name(connect.link_class),

@@ -52,11 +52,11 @@ std::expected<std::shared_ptr<const AuthGuard>, std::string> guard_of(const Edge
   return std::make_shared<JwtGuard>(std::move(*keys), auth.rules);
 }
 
-std::expected<std::shared_ptr<const TlsContext>, std::string> tls_of(const EdgeSettings& edge) {
-  if (!edge.secure) {
+std::expected<std::shared_ptr<const TlsContext>, std::string> tls_of(const EdgeSettings& edge, bool secure, const TlsOptions& options) {
+  if (!secure) {
     return std::shared_ptr<const TlsContext>{};
   }
-  auto context = TlsContext::load(edge.tls);
+  auto context = TlsContext::load(options);
   if (!context) {
     return std::unexpected(fmt::format("{}: {}", edge.endpoint, context.error()));
   }
@@ -81,7 +81,7 @@ std::shared_ptr<EdgeProfile> profile_of(const EdgeSettings& edge, TransportConfi
 }  // namespace
 
 std::expected<std::shared_ptr<const EdgeProfile>, std::string> make_edge_profile(const EdgeServerSettings& server, const NodeSettings& node) {
-  auto tls = tls_of(server);
+  auto tls = tls_of(server, server.secure, server.tls);
   if (!tls) {
     return std::unexpected(tls.error());
   }
@@ -103,7 +103,7 @@ std::expected<std::shared_ptr<const EdgeProfile>, std::string> make_edge_profile
 }
 
 std::expected<std::shared_ptr<const EdgeProfile>, std::string> make_edge_profile(const EdgeClientSettings& client, const NodeSettings& node) {
-  auto tls = tls_of(client);
+  auto tls = tls_of(client, client.secure, client.tls);
   if (!tls) {
     return std::unexpected(tls.error());
   }
@@ -120,8 +120,13 @@ std::expected<std::shared_ptr<const EdgeProfile>, std::string> make_edge_profile
     config.headers.push_back({name, value});
   }
   if (client.proxy) {
+    auto proxy_tls = tls_of(client, client.proxy_secure, client.proxy_tls);
+    if (!proxy_tls) {
+      return std::unexpected("proxy of " + proxy_tls.error());
+    }
     auto tunnel = client.tunnel;
     tunnel.target = host;
+    tunnel.tls = std::move(*proxy_tls);
     config.proxy = std::make_shared<const ProxyTunnel>(std::move(tunnel));
   }
   EdgeProfile credentials;

@@ -110,7 +110,9 @@ struct EdgeClientSettings : EdgeSettings {
   std::string link_id;        // empty: chosen at start
   std::string peer_node_id;   // of an entry of `peers`: what the other node calls itself; empty: an entry of `clients`
   std::optional<SocketAddress> proxy;  // the connection is made to this HTTP proxy, and by a tunnel to `address`
-  ProxyTunnel tunnel;         //   what is asked of it; the target is filled in when the profile is made
+  ProxyTunnel tunnel;         //   what is asked of it; target and TLS are filled in when the profile is made
+  bool proxy_secure = false;
+  TlsOptions proxy_tls;
   std::string server_name;
   std::string origin;
   std::vector<std::pair<std::string, std::string>> headers;

@@ -9,6 +9,7 @@
 #include <fstream>
 #include <numeric>
 #include <set>
+#include <utility>
 
 #include "node/config_keys.h"
 
@@ -61,23 +62,20 @@ std::string unknown_key(std::string_view section, const std::string& key) {
   return fmt::format("unknown key `{}` in {}; known are: {}", key, shown(section), known);
 }
 
-// Entries of one list may have all keys of another's.
-constexpr std::string_view kPeerEntries = "services.*.peers.discovery.peers[]";
-constexpr std::string_view kClientEntries = "services.*.dataplane.clients[]";
-constexpr std::string_view kControllerEntries = "services.*.controller.servers[]";
-constexpr std::string_view kManagerEntry = "channel-manager.api-server";
-constexpr std::string_view kServerEntries = "services.*.dataplane.servers[]";
+// What begins with the first may have all keys of what begins with the second.
+constexpr std::pair<std::string_view, std::string_view> kAlso[] = {
+    {"services.*.peers.discovery.peers[]", "services.*.dataplane.clients[]"},
+    {"services.*.dataplane.clients[].proxy.tls", "services.*.dataplane.clients[].tls"},
+    {"services.*.controller.servers[]", "services.*.dataplane.servers[]"},
+    {"channel-manager.api-server", "services.*.dataplane.servers[]"},
+};
 
 const ConfigKey* find_key(std::string_view section, std::string_view key) {
   const auto at = std::ranges::find_if(kConfigKeys, [&](const auto& k) { return k.section == section && k.key == key; });
-  if (at == kConfigKeys.end() && section.starts_with(kPeerEntries)) {
-    return find_key(std::string(kClientEntries).append(section.substr(kPeerEntries.size())), key);
-  }
-  if (at == kConfigKeys.end() && section.starts_with(kControllerEntries)) {
-    return find_key(std::string(kServerEntries).append(section.substr(kControllerEntries.size())), key);
-  }
-  if (at == kConfigKeys.end() && section.starts_with(kManagerEntry)) {
-    return find_key(std::string(kServerEntries).append(section.substr(kManagerEntry.size())), key);
+  for (const auto& [own, other] : kAlso) {
+    if (at == kConfigKeys.end() && section.starts_with(own)) {
+      return find_key(std::string(other).append(section.substr(own.size())), key);
+    }
   }
   return at == kConfigKeys.end() ? nullptr : &*at;
 }

@@ -57,10 +57,10 @@ const BIO_METHOD* TlsStream::method() {
 }
 
 std::unique_ptr<TlsStream> TlsStream::create(std::shared_ptr<const TlsContext> context, const std::string& server_name,
-                                             TransportMemory& memory, OutputQueue& output) {
+                                             TransportMemory& memory, OutputQueue& output, std::unique_ptr<TlsStream> outer) {
   const OpensslMemoryScope scope(&memory.account());
   const BIO_METHOD* bio_method = method();
-  std::unique_ptr<TlsStream> stream(new (std::nothrow) TlsStream(context, memory, output));
+  std::unique_ptr<TlsStream> stream(new (std::nothrow) TlsStream(context, memory, output, std::move(outer)));
   if (stream == nullptr || bio_method == nullptr) {
     return nullptr;
   }
@@ -87,21 +87,30 @@ TlsStream::~TlsStream() {
 int TlsStream::on_read(BIO* bio, char* to, int bytes) {
   auto& self = *static_cast<TlsStream*>(BIO_get_data(bio));
   BIO_clear_retry_flags(bio);
-  if (self.input_.empty()) {
+  std::size_t taken = 0;
+  if (self.outer_ != nullptr) {
+    taken = self.outer_->read(std::as_writable_bytes(std::span(to, static_cast<std::size_t>(bytes))));
+    if (taken == 0 && (self.outer_->failed() || self.outer_->peer_closed())) {
+      return self.outer_->failed() ? -1 : 0;
+    }
+  } else if (!self.input_.empty()) {
+    taken = std::min(self.input_.size(), static_cast<std::size_t>(bytes));
+    std::memcpy(to, self.input_.data(), taken);
+    self.input_ = self.input_.subspan(taken);
+  }
+  if (taken == 0) {
     BIO_set_retry_read(bio);
     return -1;
   }
-  const std::size_t taken = std::min(self.input_.size(), static_cast<std::size_t>(bytes));
-  std::memcpy(to, self.input_.data(), taken);
-  self.input_ = self.input_.subspan(taken);
   return static_cast<int>(taken);
 }
 
 int TlsStream::on_write(BIO* bio, const char* from, int bytes) {
   auto& self = *static_cast<TlsStream*>(BIO_get_data(bio));
   BIO_clear_retry_flags(bio);
-  if (!self.output_.append_copy(std::as_bytes(std::span(from, static_cast<std::size_t>(bytes))))) {
-    self.no_memory_ = true;
+  const auto records = std::as_bytes(std::span(from, static_cast<std::size_t>(bytes)));
+  if (self.outer_ != nullptr ? !self.outer_->write(records) : !self.output_.append_copy(records)) {
+    self.no_memory_ = self.outer_ == nullptr || self.outer_->no_memory_;
     return -1;
   }
   return bytes;
@@ -136,32 +145,43 @@ std::size_t TlsStream::read(std::span<std::byte> out) {
   const OpensslMemoryScope scope(&memory_.account());
   ERR_clear_error();
   std::size_t got = 0;
-  const std::size_t before = input_.size();
+  const std::size_t before = left();
   const int result = SSL_read_ex(ssl_, out.data(), std::min<std::size_t>(out.size(), 1u << 20), &got);
   check(result);
-  received_ = received_ || (!failed() && before - input_.size() > 5);
+  received_ = received_ || (!failed() && before - left() > 5);
   return result == 1 ? got : 0;
+}
+
+bool TlsStream::write(std::span<const std::byte> bytes) {
+  const OpensslMemoryScope scope(&memory_.account());
+  ERR_clear_error();
+  while (!bytes.empty() && !failed()) {
+    std::size_t written = 0;
+    const int result = SSL_write_ex(ssl_, bytes.data(), std::min(bytes.size(), kRecordBytes), &written);
+    check(result);
+    if (result != 1) {
+      return false;
+    }
+    bytes = bytes.subspan(written);
+  }
+  return !failed();
 }
 
 void TlsStream::encrypt(OutputQueue& plain, std::size_t limit) {
   if (!ready_ || failed()) {
     return;
   }
-  const OpensslMemoryScope scope(&memory_.account());
-  ERR_clear_error();
   std::array<std::byte, kRecordBytes> record;
   while (plain.bytes() > 0 && output_.bytes() < limit && !failed()) {
     std::span<const std::byte> bytes = plain.front();
     if (bytes.size() < kRecordBytes && bytes.size() < plain.bytes()) {
       bytes = std::span(record).first(plain.peek(record));
     }
-    std::size_t written = 0;
-    const int result = SSL_write_ex(ssl_, bytes.data(), std::min(bytes.size(), kRecordBytes), &written);
-    check(result);
-    if (result != 1) {
+    bytes = bytes.first(std::min(bytes.size(), kRecordBytes));
+    if (!write(bytes)) {
       break;
     }
-    plain.consume(written);
+    plain.consume(bytes.size());
   }
 }
 
@@ -173,9 +193,17 @@ void TlsStream::close() {
   ERR_clear_error();
   SSL_shutdown(ssl_);
   ERR_clear_error();
+  if (outer_ != nullptr) {
+    outer_->close();
+  }
 }
 
 void TlsStream::fail() {
+  if (outer_ != nullptr && outer_->failed()) {
+    error_ = outer_->error();
+    ERR_clear_error();
+    return;
+  }
   const unsigned long code = ERR_peek_error();
   const int reason = ERR_GET_REASON(code);
   const bool from_ssl = ERR_GET_LIB(code) == ERR_LIB_SSL;

@@ -28,21 +28,24 @@ struct TlsInfo {
 
 class TlsStream {
  public:
-  // Records go to `output`. nullptr: no memory.
+  // Records go to `output`, or through `outer` where there is one: it must be ready, and is this stream's from then on.
+  // nullptr: no memory.
   static std::unique_ptr<TlsStream> create(std::shared_ptr<const TlsContext> context, const std::string& server_name,
-                                           TransportMemory& memory, OutputQueue& output);
+                                           TransportMemory& memory, OutputQueue& output, std::unique_ptr<TlsStream> outer = nullptr);
   ~TlsStream();
   TlsStream(const TlsStream&) = delete;
   TlsStream& operator=(const TlsStream&) = delete;
 
   void start();  // a client's first bytes
   // Records as received; looked at until they are used up or the next call.
-  void give(std::span<const std::byte> bytes) { input_ = bytes; }
-  [[nodiscard]] std::size_t left() const { return input_.size(); }
+  void give(std::span<const std::byte> bytes) { outer_ == nullptr ? input_ = bytes : outer_->input_ = bytes; }
+  [[nodiscard]] std::size_t left() const { return outer_ == nullptr ? input_.size() : outer_->input_.size(); }
   // Decrypted bytes into `out`: how many; 0: needs more input, or the peer closed, or failed.
   [[nodiscard]] std::size_t read(std::span<std::byte> out);
   // Decrypted bytes wait for room.
-  [[nodiscard]] bool pending() const { return SSL_pending(ssl_) > 0; }
+  [[nodiscard]] bool pending() const { return SSL_pending(ssl_) > 0 || (outer_ != nullptr && outer_->pending()); }
+  // All of it at once, as records however many wait.
+  bool write(std::span<const std::byte> bytes);
   // Takes from `plain` while less than `limit` bytes of records wait.
   void encrypt(OutputQueue& plain, std::size_t limit);
   void close();  // close_notify
@@ -54,8 +57,8 @@ class TlsStream {
   [[nodiscard]] TlsInfo info() const;
 
  private:
-  TlsStream(std::shared_ptr<const TlsContext> context, TransportMemory& memory, OutputQueue& output)
-      : context_(std::move(context)), memory_(memory), output_(output) {}
+  TlsStream(std::shared_ptr<const TlsContext> context, TransportMemory& memory, OutputQueue& output, std::unique_ptr<TlsStream> outer)
+      : context_(std::move(context)), memory_(memory), output_(output), outer_(std::move(outer)) {}
   void fail();
   void check(int result);
   static const BIO_METHOD* method();
@@ -65,6 +68,7 @@ class TlsStream {
   std::shared_ptr<const TlsContext> context_;
   TransportMemory& memory_;
   OutputQueue& output_;
+  std::unique_ptr<TlsStream> outer_;  // to a proxy, of which this stream is the tunnel's; one deep
   SSL* ssl_ = nullptr;
   std::span<const std::byte> input_;
   TransportError error_;

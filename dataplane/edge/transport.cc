@@ -30,7 +30,7 @@ const char* transport_fault_text(TransportFault fault) {
 
 Transport::Transport(std::shared_ptr<const TransportConfig> config, const TransportOwner& owner, TransportTime now)
     : config_(std::move(config)), owner_(owner), store_(*owner.memory, owner.release, owner.context), plain_(store_),
-      records_(store_), now_(now), started_ns_(now.now_ns), last_received_ns_(now.now_ns) {}
+      records_(store_), over_tls_(config_->tls != nullptr || (config_->proxy != nullptr && config_->proxy->tls != nullptr)), now_(now), started_ns_(now.now_ns), last_received_ns_(now.now_ns) {}
 
 std::unique_ptr<Transport> Transport::create(std::shared_ptr<const TransportConfig> config, const TransportOwner& owner, TransportTime now) {
   if (!owner.memory->has_room()) {
@@ -55,34 +55,44 @@ bool Transport::start() {
   if (h2_ == nullptr && ws_ == nullptr) {
     return false;
   }
-  if (config_->tls != nullptr) {
-    tls_ = TlsStream::create(config_->tls, config_->server_name, *owner_.memory, records_);
-    if (tls_ == nullptr) {
-      return false;
-    }
+  return config_->proxy != nullptr ? start_proxy() : start_layers();
+}
+
+bool Transport::start_proxy() {
+  proxy_ = std::make_unique<ProxyClient>(*config_->proxy);
+  if (config_->proxy->tls == nullptr) {
+    const std::string request = proxy_->take_request();
+    return wire().append_copy(std::as_bytes(std::span(request)));
   }
-  if (config_->proxy != nullptr) {
-    proxy_ = std::make_unique<ProxyClient>(*config_->proxy);
-    return wire().append_copy(std::as_bytes(std::span(proxy_->request())));
+  tls_ = TlsStream::create(config_->proxy->tls, config_->proxy->server_name, *owner_.memory, records_);
+  if (tls_ == nullptr) {
+    return false;
   }
-  start_layers();
+  tls_->start();
   return true;
 }
 
 // What a client says first. A server waits.
-void Transport::start_layers() {
-  if (config_->role == TransportRole::kServer) {
-    return;
+bool Transport::start_layers() {
+  if (config_->tls != nullptr) {
+    tls_ = TlsStream::create(config_->tls, config_->server_name, *owner_.memory, records_, std::move(tls_));
+    if (tls_ == nullptr) {
+      return false;
+    }
   }
-  if (tls_ != nullptr) {
+  if (config_->role == TransportRole::kServer) {
+    return true;
+  }
+  if (config_->tls != nullptr) {
     tls_->start();
   }
   if (ws_ != nullptr) {
     ws_->start();
   }
+  return true;
 }
 
-bool Transport::needs_room() const { return tls_ != nullptr || ws_ != nullptr; }
+bool Transport::needs_room() const { return over_tls_ || ws_ != nullptr; }
 
 bool Transport::served() const { return h2_ != nullptr ? h2_->served() : ws_->served(); }
 
@@ -105,7 +115,7 @@ void Transport::collect_errors() {
     } else if (ws_ != nullptr && ws_->failed()) {
       error_ = ws_->error();
     } else if (tls_ != nullptr && tls_->failed()) {
-      fail(tls_->error().fault, tls_->error().text);
+      fail(tls_->error().fault, proxy_ == nullptr ? tls_->error().text : "Between here and the proxy (proxy.tls): " + tls_->error().text);
     }
   }
   if (closing_ns_ == 0 && (failed() || (h2_ != nullptr ? h2_->over() : ws_->over()))) {

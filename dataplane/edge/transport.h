@@ -103,22 +103,26 @@ class Transport {
 
   [[nodiscard]] std::size_t open_streams() const;
   [[nodiscard]] const TransportCounters& counters() const { return counters_; }
-  [[nodiscard]] TlsInfo tls_info() const { return tls_ == nullptr ? TlsInfo{} : tls_->info(); }
+  // Of the node's or application's own TLS, not of a proxy's.
+  [[nodiscard]] TlsInfo tls_info() const { return tls_ == nullptr || config_->tls == nullptr ? TlsInfo{} : tls_->info(); }
   [[nodiscard]] const TransportConfig& config() const { return *config_; }
 
  private:
   Transport(std::shared_ptr<const TransportConfig> config, const TransportOwner& owner, TransportTime now);
   bool start();
-  void start_layers();
+  bool start_proxy();
+  bool start_layers();
   void feed_proxy(std::span<const std::byte>& bytes);
+  void feed_tls_proxy(std::span<const std::byte>& bytes);
+  void tunnel_answered(bool open);
   void feed_layers(std::span<const std::byte>& bytes, std::span<std::byte> room, FeedResult& result);
   void feed_tls_http2(std::span<const std::byte>& bytes, std::span<std::byte> room, FeedResult& result);
   void collect_errors();
   void fail(TransportFault fault, std::string text);
   void keep_alive();
   void age();
-  [[nodiscard]] OutputQueue& wire() { return tls_ != nullptr ? records_ : plain_; }
-  [[nodiscard]] const OutputQueue& wire() const { return tls_ != nullptr ? records_ : plain_; }
+  [[nodiscard]] OutputQueue& wire() { return over_tls_ ? records_ : plain_; }
+  [[nodiscard]] const OutputQueue& wire() const { return over_tls_ ? records_ : plain_; }
   [[nodiscard]] bool served() const;
 
   std::shared_ptr<const TransportConfig> config_;
@@ -126,6 +130,7 @@ class Transport {
   OutputStore store_;
   OutputQueue plain_;    // framed, before TLS
   OutputQueue records_;  // TLS records
+  const bool over_tls_;  // at last, or from the start; what goes before it in clear is among the records
   std::unique_ptr<ProxyClient> proxy_;
   std::unique_ptr<TlsStream> tls_;
   std::unique_ptr<H2Session> h2_;

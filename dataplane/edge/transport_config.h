@@ -28,6 +28,8 @@ struct TransportHeader {
 // A tunnel through an HTTP proxy, before anything else is said (RFC 9110, CONNECT).
 struct ProxyTunnel {
   std::string target;         // host:port of the node
+  std::shared_ptr<const TlsContext> tls;  // to the proxy itself; the node's own TLS then goes through it. Absent: cleartext
+  std::string server_name;                // of the proxy, as TransportConfig::server_name
   std::string authorization;  // value of proxy-authorization; empty: none
   std::vector<TransportHeader> headers;
 };

@@ -32,14 +32,51 @@ FeedResult Transport::feed(std::span<const std::byte> bytes, std::span<std::byte
 }
 
 void Transport::feed_proxy(std::span<const std::byte>& bytes) {
+  if (tls_ != nullptr) {
+    feed_tls_proxy(bytes);
+    return;
+  }
   std::size_t used = 0;
   const ProxyClient::State state = proxy_->feed(bytes, used);
   bytes = bytes.subspan(used);
-  if (state == ProxyClient::State::kOpen) {
-    proxy_.reset();
-    start_layers();
-  } else if (state == ProxyClient::State::kFault) {
+  if (state != ProxyClient::State::kMore) {
+    tunnel_answered(state == ProxyClient::State::kOpen);
+  }
+}
+
+// Byte by byte: what follows the proxy's answer is the node's.
+void Transport::feed_tls_proxy(std::span<const std::byte>& bytes) {
+  tls_->give(bytes);
+  auto state = ProxyClient::State::kMore;
+  while (state == ProxyClient::State::kMore) {
+    std::byte one{};
+    const std::size_t got = tls_->read({&one, 1});
+    if (tls_->ready()) {
+      const std::string request = proxy_->take_request();
+      tls_->write(std::as_bytes(std::span(request)));
+    }
+    if (got == 0) {
+      break;
+    }
+    std::size_t used = 0;
+    state = proxy_->feed({&one, 1}, used);
+  }
+  bytes = bytes.last(tls_->left());
+  if (state != ProxyClient::State::kMore) {
+    tunnel_answered(state == ProxyClient::State::kOpen);
+  } else if (tls_->peer_closed()) {
+    peer_closed();
+  }
+}
+
+void Transport::tunnel_answered(bool open) {
+  if (!open) {
     fail(proxy_->error().fault, proxy_->error().text);
+    return;
+  }
+  proxy_.reset();
+  if (!start_layers()) {
+    fail(TransportFault::kNoMemory, "No memory is left for TLS.");
   }
 }
 

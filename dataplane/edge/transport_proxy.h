@@ -1,10 +1,11 @@
 #pragma once
-// An HTTP CONNECT tunnel through a proxy, before TLS and HTTP/2 begin (RFC 9110 section 9.3.6). Inner part of
+// An HTTP CONNECT tunnel through a proxy, before the node's TLS and HTTP/2 begin (RFC 9110 section 9.3.6). Inner part of
 // Transport.
 
 #include <memory>
 #include <span>
 #include <string>
+#include <utility>
 
 #include "edge/transport_config.h"
 #include "edge/transport_events.h"
@@ -17,7 +18,7 @@ class ProxyClient {
   enum class State { kMore, kOpen, kFault };
   explicit ProxyClient(const ProxyTunnel& tunnel);
 
-  [[nodiscard]] const std::string& request() const { return request_; }  // what to send first
+  [[nodiscard]] std::string take_request() { return std::move(request_); }  // what to send first; empty: it was taken
   State feed(std::span<const std::byte> bytes, std::size_t& used);
   [[nodiscard]] const TransportError& error() const { return error_; }
 

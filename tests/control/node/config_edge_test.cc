@@ -86,7 +86,8 @@ TEST_F(ConfigEdge, WhatIsNotServedSaysWhatToDo) {
   EXPECT_NE(fault("servers", jwt("key: {type: decoding, algorithm: none, key: {data: x}}")).find("write HS256"), std::string::npos);
   EXPECT_NE(fault("servers", jwt("key: {type: decoding, algorithm: HS256, key: {data: x, file: y}}")).find("exactly one of"), std::string::npos);
   EXPECT_NE(fault("clients", "{endpoint: 'http://a:1', auth: {type: static_jwt}}").find("`file` is missing"), std::string::npos);
-  EXPECT_NE(fault("clients", "{endpoint: 'http://a:1', proxy: {url: 'https://p:1'}}").find("over TLS"), std::string::npos);
+  EXPECT_NE(fault("clients", "{endpoint: 'http://a:1', proxy: {url: 'https://p:1', tls: {insecure: true}}}").find("contradicts"), std::string::npos);
+  EXPECT_NE(fault("clients", "{endpoint: 'http://a:1', proxy: {url: 'socks5://p:1'}}").find("write http://HOST:PORT or https://HOST:PORT"), std::string::npos);
   EXPECT_NE(fault("clients", "{endpoint: 'unix:///a', proxy: {url: 'http://p:1'}}").find("Unix socket"), std::string::npos);
 }
 
@@ -109,11 +110,25 @@ TEST_F(ConfigEdge, ProxyOfTheFile) {
   EXPECT_EQ(client("{endpoint: 'https://far:1', proxy: {url: 'http://proxy', username: a, password: b}}").tunnel.authorization, "Basic YTpi");
 }
 
+TEST_F(ConfigEdge, ProxyOverTls) {
+  const auto settings = client("{endpoint: 'https://far:1', tls: {insecure_skip_verify: true}, proxy: {url: 'https://proxy', tls: {ca_source: {type: file, path: /ca}, tls_version: tls1.2}}}");
+  EXPECT_TRUE(settings.proxy_secure);
+  EXPECT_EQ(settings.proxy->ip.port, 443);
+  EXPECT_EQ(settings.tunnel.server_name, "proxy");
+  EXPECT_EQ(settings.proxy_tls.ca.file, "/ca");
+  EXPECT_EQ(settings.proxy_tls.alpn, "http/1.1");
+  EXPECT_EQ(settings.proxy_tls.max_version, TlsVersion::k12);
+  EXPECT_FALSE(settings.proxy_tls.skip_verify) << "that is of the node's own";
+  EXPECT_FALSE(client("{endpoint: 'https://far:1', proxy: {url: 'http://proxy'}}").proxy_secure);
+}
+
 TEST_F(ConfigEdge, ProxyOfTheEnvironment) {
   setenv("https_proxy", "http://secure:1", 1);
   setenv("ALL_PROXY", "any:2", 1);
   EXPECT_EQ(client("{endpoint: 'https://far:1'}").proxy->host, "secure");
   EXPECT_EQ(client("{endpoint: 'http://far:1'}").proxy->host, "any");
+  setenv("https_proxy", "https://secure:1", 1);
+  EXPECT_TRUE(client("{endpoint: 'https://far:1'}").proxy_secure);
   setenv("no_proxy", "localhost, .inner.example,127.0.0.0/8, ::1", 1);
   for (const auto* without : {"https://localhost:1", "https://a.inner.example:1", "https://inner.example:1", "https://127.1.2.3:1", "https://[::1]:1"}) {
     EXPECT_FALSE(client(fmt::format("{{endpoint: '{}'}}", without)).proxy) << without;

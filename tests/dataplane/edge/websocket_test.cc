@@ -1,4 +1,4 @@
-// WebSocket, both sides of our own and bytes written by hand; and tunnels through an HTTP proxy.
+// WebSocket, both sides of our own and bytes written by hand.
 
 #include <gtest/gtest.h>
 
@@ -344,61 +344,6 @@ TEST(WsClient, BadAnswers) {
     ASSERT_TRUE(client.make(ws_client()));
     client.feed(answer, 1);
     EXPECT_EQ(client.fault, fault) << answer;
-  }
-}
-
-TEST(Proxy, TunnelThenHttp2) {
-  for (const std::size_t piece : {1u, 1000u}) {
-    Peer server, client;
-    auto config = client_config();
-    config->proxy = std::make_shared<ProxyTunnel>(ProxyTunnel{.target = "node:46357", .authorization = basic_authorization("u", "p"), .headers = {{"X-A", "b"}}});
-    ASSERT_TRUE(client.make(config));
-    ASSERT_TRUE(server.make(server_config()));
-    client.transport->open_stream();
-    EXPECT_EQ(client.take(), "CONNECT node:46357 HTTP/1.1\r\nHost: node:46357\r\nX-A: b\r\nProxy-Authorization: Basic dTpw\r\n\r\n");
-    EXPECT_FALSE(client.transport->wants_send());
-    client.feed("HTTP/1.1 200 Connection established\r\nVia: x\r\n\r\n", piece);
-    exchange(client, server, piece);
-    EXPECT_EQ(server.opened.size(), 1u);
-    EXPECT_EQ(client.opened.size(), 1u);
-  }
-}
-
-TEST(Proxy, TunnelThenTls) {
-  const Certificate ca = make_certificate("test CA", nullptr);
-  const Certificate node = make_certificate("node", &ca, "DNS:localhost");
-  auto sc = server_config();
-  sc->tls = *TlsContext::load({.server = true, .certificate = {.pem = node.pem}, .key = {.pem = node.key_pem}});
-  auto cc = client_config();
-  cc->tls = *TlsContext::load({.server = false, .ca = {.pem = ca.pem}, .system_roots = false});
-  cc->server_name = "localhost";
-  cc->proxy = std::make_shared<ProxyTunnel>(ProxyTunnel{.target = "localhost:46357"});
-  Peer server, client;
-  ASSERT_TRUE(client.make(cc));
-  ASSERT_TRUE(server.make(sc));
-  const std::int32_t stream = client.transport->open_stream();
-  EXPECT_TRUE(client.take().starts_with("CONNECT localhost:46357 "));
-  client.feed("HTTP/1.1 200 OK\r\n\r\n");
-  exchange(client, server);
-  ASSERT_EQ(server.opened.size(), 1u);
-  client.send(stream, "through");
-  exchange(client, server);
-  EXPECT_EQ(server.messages, std::vector<std::string>{"through"});
-}
-
-TEST(Proxy, Refusals) {
-  for (const auto& [answer, word] : {std::pair{"HTTP/1.1 407 Proxy Authentication Required\r\n\r\n", "proxy.username"},
-                                     std::pair{"HTTP/1.0 503 No\r\n\r\n", "503"}, std::pair{"\x16\x03\x01", "proxy's url"}}) {
-    Peer client;
-    auto config = client_config();
-    config->proxy = std::make_shared<ProxyTunnel>(ProxyTunnel{.target = "node:46357"});
-    ASSERT_TRUE(client.make(config));
-    client.transport->open_stream();
-    (void)client.take();
-    client.feed(answer, 1);
-    EXPECT_EQ(client.fault, TransportFault::kProxyRefused);
-    EXPECT_NE(client.transport->error().text.find(word), std::string::npos) << client.transport->error().text;
-    EXPECT_TRUE(client.transport->finished());
   }
 }
 

@@ -2,6 +2,7 @@
 import base64
 import json
 import socket
+import ssl
 import threading
 
 import pytest
@@ -9,16 +10,17 @@ import pytest
 from parts import EdgeNode, UpstreamNode, free_port, until
 from test_transport import SECRET, Certificates, clients_of, servers_of, token_of
 
-GOOD = ["plain", "tls", "tls-name", "tls-address", "tls-skip-verify", "tls12", "mtls", "ws", "wss", "unix", "basic", "hs256", "es256", "static", "ws-jwt", "proxy", "proxy-tls"]
+GOOD = ["plain", "tls", "tls-name", "tls-address", "tls-skip-verify", "tls12", "mtls", "ws", "wss", "unix", "basic", "hs256", "es256", "static", "ws-jwt", "proxy", "proxy-tls", "tls-proxy", "tls-proxy-tls", "tls-proxy-wss"]
 BAD = {"tls-unknown-ca": "certificate", "tls-wrong-name": "certificate", "tls-wrong-address": "certificate", "mtls-stranger": "", "mtls-none": "", "basic-wrong": "credentials", "basic-none": "credentials",
-       "hs256-wrong": "credentials", "hs256-none": "credentials", "ws-jwt-wrong": "credentials", "ws-path": "404", "proxy-wrong": "407"}
+       "hs256-wrong": "credentials", "hs256-none": "credentials", "ws-jwt-wrong": "credentials", "ws-path": "404", "proxy-wrong": "407", "tls-proxy-unknown-ca": "proxy.tls"}
 
 
 class Proxy:
-    """An HTTP proxy that makes tunnels for who says the word."""
+    """An HTTP proxy that makes tunnels for who says the word. With a context it is spoken to over TLS."""
     word = "Basic " + base64.b64encode(b"me:the word").decode()
 
-    def __init__(self):
+    def __init__(self, context=None):
+        self.context = context
         self.listener = socket.create_server(("127.0.0.1", 0))
         self.port = self.listener.getsockname()[1]
         self.targets = []
@@ -30,6 +32,11 @@ class Proxy:
             threading.Thread(target=self.serve, args=[connection], daemon=True).start()
 
     def serve(self, connection):
+        if self.context:
+            try:
+                connection = self.context.wrap_socket(connection, server_side=True)
+            except (ssl.SSLError, OSError):
+                return
         head = b""
         while not head.endswith(b"\r\n\r\n"):
             if not (got := connection.recv(1)):
@@ -75,6 +82,14 @@ class Outgoing:
         clients["proxy"] = {**clients["plain"], "proxy": {"url": url, "username": "me", "password": "the word"}}
         clients["proxy-tls"] = {**clients["tls"], "proxy": {"url": f"http://me:the%20word@127.0.0.1:{self.proxy.port}".replace("%20", " ")}}
         clients["proxy-wrong"] = {**clients["plain"], "proxy": {"url": url}}
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(certificates["server.pem"], certificates["server.key"])
+        self.tls_proxy = Proxy(context)
+        tls_proxy = {"url": f"https://localhost:{self.tls_proxy.port}", "username": "me", "password": "the word",
+                     "tls": {"ca_source": certificates.ca()}}
+        for name in ("plain", "tls", "wss"):
+            clients["tls-proxy" if name == "plain" else f"tls-proxy-{name}"] = {**clients[name], "proxy": tls_proxy}
+        clients["tls-proxy-unknown-ca"] = {**clients["plain"], "proxy": {**tls_proxy, "tls": {}}}
         for name, entry in clients.items():
             entry.update(connection_type="remote", link_id=name, backoff={"type": "fixed_interval", "interval": "200ms"})
         section = "      clients:\n" + "".join(f"        - {json.dumps(entry)}\n" for entry in clients.values())
@@ -103,7 +118,7 @@ def test_our_node_is_let_in_by(outgoing, way):
     until(lambda: outgoing.row(way)["state"] == "up", f"{way} is up: {outgoing.row(way)}")
     link = next(link for link in outgoing.ours.links() if link["edge"]["link_id"] == way)
     assert link["edge"]["mac"] and link["node_id"] == "theirs", link
-    assert bool(link["edge"]["tls"]) == (way in ("tls", "tls-name", "tls-address", "tls-skip-verify", "tls12", "mtls", "wss", "es256", "proxy-tls")), link
+    assert bool(link["edge"]["tls"]) == (way in ("tls", "tls-name", "tls-address", "tls-skip-verify", "tls12", "mtls", "wss", "es256", "proxy-tls", "tls-proxy-tls", "tls-proxy-wss")), link
 
 
 @pytest.mark.parametrize("way", BAD)
@@ -114,4 +129,5 @@ def test_our_node_says_why_it_was_not_let_in_with(outgoing, way):
 
 def test_the_proxy_was_asked_for_the_node(outgoing):
     assert any(target.startswith("localhost:") for target in outgoing.proxy.targets), outgoing.proxy.targets
-    assert f"127.0.0.1:{outgoing.theirs.edge_port}" in outgoing.proxy.targets
+    for proxy in (outgoing.proxy, outgoing.tls_proxy):
+        assert f"127.0.0.1:{outgoing.theirs.edge_port}" in proxy.targets
