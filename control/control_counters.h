@@ -13,6 +13,7 @@ namespace slipway {
   X(links_up, "links whose hello was finished")                                           \
   X(links_closed, "links closed")                                                         \
   X(links_refused, "connections refused because of a limit")                              \
+  X(links_turned_away, "links closed because of their hello or negotiation, or what came in its place") \
   X(hellos, "hellos by datagram")                                                         \
   X(frames_punted, "control frames taken from workers")                                   \
   X(packets_punted, "neighbour packets taken from workers")                               \

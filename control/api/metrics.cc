@@ -43,7 +43,7 @@ class Page {
   std::string_view suffix_;
 };
 
-void workers_page(Page& page, const std::vector<WorkerRow>& workers) {
+void workers_page(Page& page, const std::vector<WorkerRow>& workers, const ControlCounters& control) {
   for (std::size_t i = 0; i < kWorkerCounterTexts.size(); ++i) {
     const auto& text = kWorkerCounterTexts[i];
     page.family(fmt::format("worker_{}", text.name), is_gauge(text.name), text.text);
@@ -57,6 +57,7 @@ void workers_page(Page& page, const std::vector<WorkerRow>& workers) {
       page.value(fmt::format("worker=\"{}\",reason=\"{}\"", escaped(worker.name), kDropReasonTexts[i].name), worker.drops[i]);
     }
   }
+  page.value(fmt::format("worker=\"control\",reason=\"{}\"", drop_reason_text(DropReason::kLinkRefused).name), control.links_turned_away);
 }
 
 void ports_page(Page& page, const std::vector<PortRow>& ports) {
@@ -111,7 +112,7 @@ std::string open_metrics(ApiBackend& backend) {
     page.value("", counters.*text.field);
   }
   upstream_page(page, status, counters);
-  workers_page(page, backend.workers());
+  workers_page(page, backend.workers(), counters);
   ports_page(page, backend.ports());
   return page.end();
 }

@@ -94,7 +94,7 @@ void Links::on_link_frame(LinkIndex index, std::uint32_t generation, std::span<c
   }
   const auto body = decode_link(frame);
   if (!body) {
-    drop(*link, fmt::format("a link frame that makes no sense: {}", body.error()), kRefusalDrainMs, now_ms);
+    turn_away(*link, fmt::format("a link frame that makes no sense: {}", body.error()), now_ms);
     return;
   }
   if (const auto* hello = std::get_if<HelloBody>(&*body)) {
@@ -111,7 +111,7 @@ void Links::on_link_frame(LinkIndex index, std::uint32_t generation, std::span<c
     return;
   }
   if (link->record.state != LinkState::kUp) {
-    drop(*link, "the first frame must be a hello", kRefusalDrainMs, now_ms);
+    turn_away(*link, "the first frame must be a hello", now_ms);
     return;
   }
   ready(*link);

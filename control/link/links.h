@@ -150,6 +150,8 @@ class Links {
 
   // Tells the peer, drains, closes.
   void close(LinkIndex link, const std::string& why, std::uint64_t now_ms);
+  // Hellos and negotiations that were refused, and link frames that made no sense: each closed its link.
+  [[nodiscard]] std::uint64_t turned_away() const { return turned_away_; }
   // Outer headers of a kEthernet link changed.
   void set_outer(LinkIndex link, const OuterTemplate& outer);
 
@@ -179,6 +181,8 @@ class Links {
   void ready(NodeLink& link);
   HelloReplyBody reply_of(const NodeLink& link) const;
   void refuse(NodeLink& link, const std::string& why, std::uint64_t now_ms);
+  // For what it said, or did not say, before it was up: counted.
+  void turn_away(NodeLink& link, const std::string& why, std::uint64_t now_ms);
   void drop(NodeLink& link, const std::string& why, std::uint32_t drain_ms, std::uint64_t now_ms);
   void settle(NodeLink& link);
   void watch(NodeLink& link, std::uint64_t now_ms);
@@ -204,6 +208,7 @@ class Links {
   std::map<DatagramKey, LinkIndex> datagrams_;  // links that were taken
   std::deque<ClosedLink> closed_;
   std::uint32_t half_open_ = 0;
+  std::uint64_t turned_away_ = 0;
   std::uint64_t jitter_;
 };
 

@@ -35,6 +35,11 @@ void Links::close(LinkIndex index, const std::string& why, std::uint64_t now_ms)
   drop(*link, why, kRefusalDrainMs, now_ms);
 }
 
+void Links::turn_away(NodeLink& link, const std::string& why, std::uint64_t now_ms) {
+  ++turned_away_;
+  drop(link, why, kRefusalDrainMs, now_ms);
+}
+
 void Links::drop(NodeLink& link, const std::string& why, std::uint32_t drain_ms, std::uint64_t now_ms) {
   if (link.record.state == LinkState::kClosing) {
     return;

@@ -146,11 +146,11 @@ void Links::answer_heard(NodeLink& link, const HelloReplyBody& reply, std::uint6
   terms.keepalive_ms = reply.keepalive_ms;
   terms.entropy_ports = reply.entropy_ports;
   if (reply.link_class != terms.link_class) {
-    drop(link, fmt::format("the peer made it class {}, asked for was {}", reply.link_class, terms.link_class), kRefusalDrainMs, now_ms);
+    turn_away(link, fmt::format("the peer made it class {}, asked for was {}", reply.link_class, terms.link_class), now_ms);
     return;
   }
   if (const auto why = judge(&link, terms, true, now_ms); !why.empty()) {
-    drop(link, why, kRefusalDrainMs, now_ms);
+    turn_away(link, why, now_ms);
     return;
   }
   take_terms(link, terms);

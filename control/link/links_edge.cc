@@ -86,7 +86,7 @@ void Links::edge_step(NodeLink& link, NegotiationStep step, std::uint64_t now_ms
       link.edge->close_text = step.refusal == NegotiationRefusal::kSelf         ? kEdgeCloseSelf
                               : step.refusal == NegotiationRefusal::kDeployment ? kEdgeCloseDeployment
                                                                                 : std::uint8_t{0};
-      drop(link, fmt::format("negotiation: {}", step.text), kRefusalDrainMs, now_ms);
+      turn_away(link, fmt::format("negotiation: {}", step.text), now_ms);
       return;
     case NegotiationStep::State::kEstablished:
       edge_agreed(link, std::move(step.send), now_ms);

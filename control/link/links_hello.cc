@@ -75,7 +75,7 @@ void Links::take_terms(NodeLink& link, const HelloBody& hello) {
 
 void Links::hello_heard(NodeLink& link, const HelloBody& hello, std::uint64_t now_ms) {
   if (link.we_dialed) {
-    drop(link, "the peer said hello on a link that this node made", kRefusalDrainMs, now_ms);
+    turn_away(link, "the peer said hello on a link that this node made", now_ms);
     return;
   }
   if (link.record.state == LinkState::kUp) {
@@ -133,7 +133,7 @@ void Links::refuse(NodeLink& link, const std::string& why, std::uint64_t now_ms)
   reply.version = policy_.version;
   reply.node_id = policy_.node_id;
   sink_.send(link.record, encode_link(reply));
-  drop(link, "refused: " + why, kRefusalDrainMs, now_ms);
+  turn_away(link, "refused: " + why, now_ms);
 }
 
 void Links::ready(NodeLink& link) {

@@ -308,6 +308,10 @@ std::vector<DropRow> Node::drops() {
         row.workers.emplace_back((*workers_)[i].config().name, count);
       }
     }
+    if (const auto count = links_->turned_away(); reason == static_cast<std::size_t>(DropReason::kLinkRefused) && count != 0) {
+      row.count += count;
+      row.workers.emplace_back("control", count);
+    }
     if (row.count == 0) {
       continue;
     }
@@ -406,6 +410,7 @@ ConfigRow Node::config() {
 ControlCounters Node::control_counters() {
   auto out = counters_;
   out.log_lines_folded = log_.folded();
+  out.links_turned_away = links_->turned_away();
   return out;
 }
 

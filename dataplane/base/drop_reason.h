@@ -36,6 +36,7 @@ namespace slipway {
   X(kFrameTooBig, "frame_too_big", "larger than the limit of the link it came from", "Send smaller messages, or raise the limit on both sides.")                                             \
   X(kControlTooBig, "control_too_big", "a subscription or link frame above 16 KiB", "The sender is broken.")                                                                             \
   X(kLinkNotReady, "link_not_ready", "a frame before the link's hello was finished", "The peer must wait for the hello's answer.")                                                         \
+  X(kLinkRefused, "link_refused", "a hello or negotiation that was refused, or something else in its place; the link is closed", "`links` lists why it was closed: versions, keys, classes or deployments do not fit, or the other side does not speak SLIM.") \
   X(kHopLimit, "hop_limit", "the hop limit was used up", "There is a loop, or more nodes in line than the sender's hop limit allows: `explain` the name on each node.")                      \
   X(kNoRoute, "no_route", "no link subscribed to the destination", "`slipwayctl explain NAME` tells what is known; start the receiver, or check the name's spelling.")                       \
   X(kOnlyIngress, "only_ingress", "the only subscriber is the link that the frame came from", "A node never sends back: applications that share a link must match locally.")               \

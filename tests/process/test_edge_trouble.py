@@ -96,8 +96,9 @@ REFUSED_BEFORE = {
 @pytest.mark.parametrize("what", REFUSED_BEFORE)
 def test_before_the_negotiation_anything_else_ends_the_stream(lenient, what):
     client = Raw(lenient.edge_port)
-    client.say(REFUSED_BEFORE[what])
-    client.until(lambda: client.over, "the stream ends")
+    with counted(lenient, "link_refused", "control_too_big"):
+        client.say(REFUSED_BEFORE[what])
+        client.until(lambda: client.over, "the stream ends")
     assert client.messages == []
     lenient.pair.check()
 
@@ -115,8 +116,9 @@ def test_before_the_negotiation_a_broken_message_ends_the_stream(lenient, broken
 @pytest.mark.parametrize("key", [b"", b"short", bytes(32), bytes(33)], ids=["none", "short", "all zero", "long"])
 def test_a_strict_node_takes_no_link_without_a_key(strict, lenient, key):
     client = Raw(strict.edge_port)
-    client.say(negotiation(key=key))
-    client.until(lambda: client.over, "the stream ends")
+    with counted(strict, "link_refused"):
+        client.say(negotiation(key=key))
+        client.until(lambda: client.over, "the stream ends")
     assert client.messages == []
     answer = Raw(lenient.edge_port).negotiate(key=key)  # and a lenient one has none either
     assert answer.get(4, [b""]) == [b""]
@@ -130,8 +132,9 @@ def test_kinds_of_links_are_echoed_and_unknown_fields_ignored(lenient):
 @pytest.mark.parametrize("options", [{"node_id": "node", "deployment": "here"}, {"node_id": "x", "deployment": "elsewhere"}], ids=["self", "deployment"])
 def test_a_peer_is_turned_away_after_the_answer(lenient, options):
     client = Raw(lenient.edge_port)
-    assert client.negotiate(kind=1, **options)[5] == [1]
-    client.until(lambda: client.over, "the stream ends")
+    with counted(lenient, "link_refused"):
+        assert client.negotiate(kind=1, **options)[5] == [1]
+        client.until(lambda: client.over, "the stream ends")
 
 
 def test_silence_before_the_negotiation_ends_the_stream(lenient):
