@@ -82,7 +82,7 @@ bool can_write(const EthernetPort& port, rte_mbuf* frame, std::uint32_t headroom
     return false;
   }
   for (const rte_mbuf* segment = frame; segment != nullptr; segment = segment->next) {
-    if (rte_mbuf_refcnt_read(segment) != 1 || !RTE_MBUF_DIRECT(segment)) {
+    if (!is_sole_holder(segment) || !RTE_MBUF_DIRECT(segment)) {
       return false;
     }
   }

@@ -18,6 +18,10 @@ namespace slipway {
 [[nodiscard]] inline std::byte* data_of(rte_mbuf* mbuf) { return rte_pktmbuf_mtod(mbuf, std::byte*); }
 [[nodiscard]] inline std::span<const std::byte> head_of(rte_mbuf* mbuf) { return {data_of(mbuf), mbuf->data_len}; }
 
+// Nobody else holds a reference to this segment: it may be written. Those who held one have done with it, which DPDK's
+// own relaxed read of the count says on x86 alone.
+[[nodiscard]] inline bool is_sole_holder(const rte_mbuf* segment) { return __atomic_load_n(&segment->refcnt, __ATOMIC_ACQUIRE) == 1; }
+
 // Makes a chain that begins at a frame header into a frame: FrameMeta, and the length before it (base/frame_meta.h).
 inline void make_frame(rte_mbuf* mbuf, LinkIndex in_link, bool pausable) {
   frame_meta(mbuf) = {.in_link = in_link, .frame_bytes = mbuf->pkt_len, .pausable = pausable};

@@ -10,6 +10,9 @@
 
 #include "base/frame_meta.h"
 #include "bounds.h"
+#ifdef __SANITIZE_THREAD__
+#include "port/pool_watched.h"
+#endif
 
 namespace slipway {
 namespace {
@@ -18,7 +21,13 @@ static_assert(RTE_PKTMBUF_HEADROOM == kMbufHeadroomBytes, "DPDK was built with a
 static_assert(kMbufPrivateBytes % RTE_MBUF_PRIV_ALIGN == 0);
 
 constexpr std::uint16_t kRoomBytes = kMbufHeadroomBytes + kMbufDataBytes;
+#ifdef __SANITIZE_THREAD__
+constexpr std::uint32_t kCacheMbufs = 0;
+const char* operations() { return watched_pool_operations("ring_mt_rts"); }
+#else
 constexpr std::uint32_t kCacheMbufs = 256;  // a worker's own; several bursts, so that rings are touched seldom
+const char* operations() { return "ring_mt_rts"; }
+#endif
 
 // As rte_pktmbuf_pool_create_by_ops, with flags: on ordinary pages DPDK would keep each buffer inside one page for
 // the sake of devices, and give each a whole page. Without PCI no device needs that.
@@ -29,7 +38,7 @@ rte_mempool* make(const std::string& name, std::uint32_t mbufs, int socket) {
   if (pool == nullptr) {
     return nullptr;
   }
-  int error = rte_mempool_set_ops_byname(pool, "ring_mt_rts", nullptr);
+  int error = rte_mempool_set_ops_byname(pool, operations(), nullptr);
   if (error == 0) {
     rte_pktmbuf_pool_private room{.mbuf_data_room_size = kRoomBytes, .mbuf_priv_size = kMbufPrivateBytes, .flags = 0};
     rte_pktmbuf_pool_init(pool, &room);

@@ -280,7 +280,7 @@ void SocketEngine::Impl::end_run(Run& run) {
 // its mbuf goes where the next received frame takes one from, without the way through the pool, and neighbours of
 // one slab piece give their references back together.
 void SocketEngine::Impl::release_sent(rte_mbuf* frame, Run& run) {
-  if (frame->nb_segs != 1 || rte_mbuf_refcnt_read(frame) != 1 || frame->pool != options_.pool || RTE_MBUF_CLONED(frame) ||
+  if (frame->nb_segs != 1 || !is_sole_holder(frame) || frame->pool != options_.pool || RTE_MBUF_CLONED(frame) ||
       stash_count_ == kMbufStash) {
     rte_pktmbuf_free(frame);
     return;

@@ -54,6 +54,7 @@ SocketSlab::~SocketSlab() {
 
 void SocketSlab::on_free(void* /*address*/, void* opaque) {
   auto* piece = static_cast<SlabPiece*>(opaque);
+  (void)references(*piece);
   piece->slab->send_home(static_cast<std::uint32_t>(piece - piece->slab->pieces_));
 }
 

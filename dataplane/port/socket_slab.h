@@ -68,6 +68,7 @@ class SocketSlab {
 
   // Takes away `count` references that the owner held for frames of its own.
   void drop_references(SlabPiece& piece, std::int16_t count) {
+    (void)references(piece);
     if (rte_mbuf_ext_refcnt_update(&piece.shared, static_cast<std::int16_t>(-count)) == 0) {
       put(static_cast<std::uint32_t>(&piece - pieces_));
     }
@@ -84,13 +85,15 @@ class SocketSlab {
   // The owner has taken what it wants of the piece: frees it unless frames refer to it.
   void drop_own(std::uint32_t piece) {
     SlabPiece& p = pieces_[piece];
-    if (rte_mbuf_ext_refcnt_read(&p.shared) == 1 || rte_mbuf_ext_refcnt_update(&p.shared, -1) == 0) {
+    if (references(p) == 1 || rte_mbuf_ext_refcnt_update(&p.shared, -1) == 0) {
       put(piece);
     }
   }
 
  private:
   SocketSlab() = default;
+  // Those whose references are gone have read all they wanted, before what follows.
+  static std::uint16_t references(const SlabPiece& piece) { return __atomic_load_n(&piece.shared.refcnt, __ATOMIC_ACQUIRE); }
   static void on_free(void* address, void* opaque);
   void send_home(std::uint32_t piece);
 

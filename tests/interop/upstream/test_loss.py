@@ -52,7 +52,7 @@ def test_what_is_lost_of_a_channel_is_said_again(python, tmp_path, node):
         for number in range(5):
             carol.do(f"say back {number}")
         for one in (alice, bob):
-            one.hears("carol", f"back {4}")
+            one.hears("carol", "back 4")
             assert [text for who, text in one.heard if who == "carol"] == [f"back {number}" for number in range(5)], one.name
         all_hear_all(alice, bob, carol, mark="after")
         assert lossy.dropped(MSG) >= 3 and lossy.dropped(MSG_ACK) >= 2
