@@ -267,7 +267,7 @@ std::expected<void, std::string> MlsGroup::join(const Bytes& welcome, std::span<
   if (!joined) {
     return failed(doing, joined.error());
   }
-  if (auto known = check_leaves(*joined, members); !members.empty() && !known) {
+  if (auto known = check_leaves(*joined, members); !known) {
     return known;
   }
   group_ = std::move(*joined);

@@ -44,7 +44,7 @@ void Moderator::try_again_later(TimeMs now) {
   step_ = Step::kIdle;
 }
 
-// Whoever left a moment ago may still have a leaf: newcomers are told whose it is.
+// Whoever left a moment ago may still have a leaf: those who come in, or in again, are told whose it is.
 std::vector<ParticipantInfo> Moderator::participants_and_leaves() const {
   std::vector<ParticipantInfo> all = roster_.participants();
   for (const Task& task : tasks_) {
@@ -153,7 +153,7 @@ void Moderator::begin_rejoin(TimeMs now) {
   roster_[slot].missed_update = false;
   set_status(now, slot, MemberStatus::kOnline, true);
   step_ = Step::kUpdate;
-  send_update(now, {GroupOperation::kRejoin, was, roster_.participants(), std::nullopt}, replaced->commit, online_others());
+  send_update(now, {GroupOperation::kRejoin, was, participants_and_leaves(), std::nullopt}, replaced->commit, online_others());
 }
 
 void Moderator::begin_refresh(TimeMs now) {

@@ -100,6 +100,7 @@ void Participant::on_welcome(TimeMs now, const SessionMessage& message) {
   }
   key_package_ = nullptr;
   behind_ = false;
+  readmission_.reset();
   roster_version_ = version_of(message);
   life_ = roster_version_ >> kRosterLifeBit;
   apply_roster(now, welcome.participants, {}, true);
@@ -173,6 +174,9 @@ void Participant::on_update(TimeMs now, const SessionMessage& message) {
     apply_update(now, message);
     if (message.from_slipway) {
       reply(message, MessageType::kGroupAck, GroupAck{});
+    }
+    if (readmission_ && update.mls && update.mls->commit_id >= readmission_->answer.commit_id && !let_in_again(now)) {
+      not_let_in(now);
     }
     return;
   }
@@ -308,6 +312,7 @@ void Participant::removed_from_group(TimeMs now) {
   if (stopped_ != SessionFault::kRemoved) {
     stop_sending(SessionFault::kRemoved);
     commands_.cancel(CommandPurpose::kRejoin);
+    readmission_.reset();
     behind_ = false;
     gap_deadline_ = 0;
     give_up_at_ = now + kRemovedDeadlineMs;  // the moderator's leave request ends it sooner
@@ -353,7 +358,7 @@ Session::Call Participant::refresh_keys(TimeMs now, OperationId operation) {
 void Participant::on_behind(TimeMs now) {
   if (!behind_) {
     behind_ = true;
-    if (!commands_.open(CommandPurpose::kRejoin) && next_rejoin_ <= now) {
+    if (!busy() && next_rejoin_ <= now) {
       start_rejoin(now);
     }
   }
@@ -370,7 +375,7 @@ void Participant::on_nack(TimeMs now, const SessionMessage&) {
 }
 
 void Participant::start_rejoin(TimeMs now) {
-  if (commands_.open(CommandPurpose::kRejoin) || !group_ || phase_ == Phase::kLeaving || stopped_) {
+  if (busy() || !group_ || phase_ == Phase::kLeaving || stopped_) {
     return;
   }
   const auto package = group_->key_package();
@@ -389,18 +394,30 @@ void Participant::on_rejoin_reply(TimeMs now, const SessionMessage& message) {
     return;
   }
   commands_.cancel(CommandPurpose::kRejoin);
-  const auto& answer = std::get<RejoinReply>(message.payload);
   first_time(message);
-  const bool in = answer.mls_content && group_->join(*answer.mls_content, {});
   reply(message, MessageType::kGroupAck, GroupAck{});
-  if (!in) {
-    ++out_.refused().bad_commit;
-    behind_ = true;
-    rejoin_failed(now, "joining again");
+  const std::uint64_t version = version_of(message);
+  readmission_ = {std::get<RejoinReply>(message.payload), version >> kRosterLifeBit, now + kCommitGapMs + facts_.control.timeout_ms};
+  const bool changes_missed = version > roster_version_ + 1;  // more than our own return
+  if (!changes_missed && let_in_again(now)) {
     return;
   }
+  const bool list_is_to_come = facts_.is_group() && (version == 0 || version > roster_version_);  // upstream's say no version
+  if (!list_is_to_come || !readmission_->answer.mls_content) {
+    not_let_in(now);
+  }
+}
+
+bool Participant::let_in_again(TimeMs now) {
+  std::vector<FullName> members;
+  roster_.for_each([&](MemberSlot, const Member& member) { members.push_back(member.name); });
+  const RejoinReply& answer = readmission_->answer;
+  if (!answer.mls_content || !group_->join(*answer.mls_content, members)) {
+    return false;
+  }
   last_commit_ = answer.commit_id;
-  life_ = std::max(life_, version_of(message) >> kRosterLifeBit);
+  life_ = std::max(life_, readmission_->life);
+  readmission_.reset();
   note_change();
   behind_ = false;
   offline_ = false;
@@ -415,6 +432,14 @@ void Participant::on_rejoin_reply(TimeMs now, const SessionMessage& message) {
   }
   std::erase_if(stored_, [this](const auto& kept) { return kept.first <= last_commit_; });
   follow_stored(now);
+  return true;
+}
+
+void Participant::not_let_in(TimeMs now) {
+  ++out_.refused().bad_commit;
+  readmission_.reset();
+  behind_ = true;
+  rejoin_failed(now, "joining again");
 }
 
 void Participant::rejoin_failed(TimeMs now, const char* why) {
@@ -481,6 +506,7 @@ void Participant::begin_leaving(TimeMs now) {
     return;
   }
   commands_.cancel_all();
+  readmission_.reset();
   SessionMessage farewell = command(MessageType::kLeaveRequest, moderator_, LeaveRequest{});
   farewell.metadata.emplace(metadata_key::kLeaving, metadata_key::kTrue);
   stamp_version(farewell);
@@ -504,6 +530,9 @@ void Participant::on_time(TimeMs now) {
     gap_deadline_ = 0;
     on_behind(now);
   }
+  if (readmission_ && now >= readmission_->until) {
+    not_let_in(now);  // who is in was never said
+  }
   if (behind_ && !offline_ && next_rejoin_ != 0 && now >= next_rejoin_) {
     next_rejoin_ = 0;
     start_rejoin(now);
@@ -512,7 +541,8 @@ void Participant::on_time(TimeMs now) {
 
 std::optional<TimeMs> Participant::role_deadline() const {
   std::optional<TimeMs> best;
-  for (const TimeMs at : {give_up_at_, gap_deadline_, behind_ && !offline_ ? next_rejoin_ : TimeMs{0}}) {
+  for (const TimeMs at : {give_up_at_, gap_deadline_, behind_ && !offline_ ? next_rejoin_ : TimeMs{0},
+                          readmission_ ? readmission_->until : TimeMs{0}}) {
     if (at != 0) {
       sooner(best, at);
     }

@@ -7,6 +7,9 @@
 // member ask to be let in again (rejoin), with growing pauses, until its epoch is right. An update that was applied is
 // acknowledged again when it is repeated.
 //
+// As at first, a member is let in again only into a group whose leaves all belong to members. If it missed changes it takes the
+// answer when the update that goes with it has said who they are.
+//
 // Kept over a restart: who is in and which commit came last, but no keys: a member that begins again asks to be let in with new
 // ones (without MLS it says that it is online), so that none is used twice. What came meanwhile is repeated by its senders.
 //
@@ -17,6 +20,7 @@
 // dropped our acknowledgement of the rejoin as a replay (its own timer clears that up if we stay silent).
 
 #include <map>
+#include <optional>
 
 #include "session/session.h"
 
@@ -42,6 +46,12 @@ class Participant final : public Session {
 
  private:
   enum class State : std::uint8_t { kJoining, kSubscribing, kActive };
+  // The answer to a rejoin request, until it is taken.
+  struct Readmission {
+    RejoinReply answer;
+    std::uint64_t life;   // of the moderator
+    TimeMs until;
+  };
 
   Participant(TimeMs now, SessionParts parts, const SessionMessage& request);
   Participant(TimeMs now, SessionParts parts, const SessionRecord& record, const SessionProgress& progress);
@@ -58,7 +68,8 @@ class Participant final : public Session {
   void on_nack(TimeMs now, const SessionMessage& message) override;
   void on_behind(TimeMs now) override;
   void on_end() override;
-  [[nodiscard]] bool busy() const override { return commands_.open(CommandPurpose::kRejoin); }
+  [[nodiscard]] bool busy() const override { return commands_.open(CommandPurpose::kRejoin) || readmission_; }
+  [[nodiscard]] bool awaits_roster() const override { return readmission_.has_value(); }
 
   bool answer_join(const SessionMessage& request);
   void on_welcome(TimeMs now, const SessionMessage& message);
@@ -74,6 +85,8 @@ class Participant final : public Session {
   void on_close(TimeMs now, const SessionMessage& message);
   void start_rejoin(TimeMs now);
   void on_rejoin_reply(TimeMs now, const SessionMessage& message);
+  bool let_in_again(TimeMs now);
+  void not_let_in(TimeMs now);
   void rejoin_failed(TimeMs now, const char* why);
 
   State state_ = State::kJoining;
@@ -88,6 +101,7 @@ class Participant final : public Session {
   bool behind_ = false;                  // our epoch is known to be old
   TimeMs next_rejoin_ = 0;
   TimeMs rejoin_pause_ms_ = 0;
+  std::optional<Readmission> readmission_;
   std::vector<OperationId> rejoin_operations_;
 };
 

@@ -62,7 +62,8 @@ bool Session::is_for_us(const FullName& destination) const {
 bool Session::passes_while_offline(MessageType type) const {
   // The first three as upstream; an end is an end, whether one is there or not.
   return type == MessageType::kGroupAck || type == MessageType::kGroupNack || type == MessageType::kRejoinReply ||
-         type == MessageType::kLeaveRequest || type == MessageType::kLeaveReply || type == MessageType::kGroupClose;
+         type == MessageType::kLeaveRequest || type == MessageType::kLeaveReply || type == MessageType::kGroupClose ||
+         (type == MessageType::kGroupUpdate && awaits_roster());
 }
 
 void Session::on_command_message(TimeMs now, const SessionMessage& message) {

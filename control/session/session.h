@@ -113,6 +113,7 @@ class Session {
   virtual void on_member_heartbeat(TimeMs now, MemberSlot slot, const Heartbeat& heartbeat, std::uint64_t version) = 0;
   virtual void on_nack(TimeMs now, const SessionMessage& message) = 0;
   virtual void on_behind(TimeMs now) = 0;                // somebody is in a later epoch
+  [[nodiscard]] virtual bool awaits_roster() const { return false; }  // though offline: it comes with a group update
   virtual void on_end() = 0;                             // resolve what waits: the session ends
   [[nodiscard]] virtual bool busy() const = 0;           // a change of status must wait
   virtual void describe(SessionRecord& record) const = 0;  // what the role must not forget

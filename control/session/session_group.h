@@ -48,7 +48,7 @@ class SessionGroup {
   // --- a participant ------------------------------------------------------------------------------------------
   // A fresh one each time; join takes a welcome for any of those given out and not used.
   virtual std::expected<SharedBytes, std::string> key_package() = 0;
-  // Refused if a leaf belongs to none of `members`, who else is in as the moderator says; empty: it says nothing here.
+  // Refused if a leaf belongs to none of `members`: all who are in, as the moderator says.
   virtual std::expected<void, std::string> join(const Bytes& welcome, std::span<const FullName> members) = 0;
   virtual std::expected<CommitEffect, std::string> process(const Bytes& commit) = 0;
 

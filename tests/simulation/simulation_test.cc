@@ -68,7 +68,7 @@ class FakeGroupTest : public ::testing::Test {
     ASSERT_TRUE(a.create());
     const JoiningMember joiner{bob, *b.key_package()};
     const auto commit = a.add({&joiner, 1});
-    ASSERT_TRUE(commit && b.join(*commit->welcome, {}));
+    ASSERT_TRUE(commit && b.join(*commit->welcome, std::vector{alice, bob}));
   }
 };
 

@@ -54,20 +54,23 @@ class Groups : public ::testing::TestWithParam<mls::CipherSuite> {
   Member bob{"bob", GetParam()};
   Member carol{"carol", GetParam()};
 
+  Member dave{"dave", GetParam()};
+  const std::vector<FullName> all{alice.name, bob.name, carol.name, dave.name};
+
   static JoiningMember joiner(Member& member) { return {member.name, *member.group.key_package()}; }
   void two() {
     ASSERT_TRUE(alice.group.create());
     const JoiningMember who = joiner(bob);
     const auto commit = alice.group.add({&who, 1});
     ASSERT_TRUE(commit) << commit.error();
-    const auto joined = bob.group.join(*commit->welcome, {});
+    const auto joined = bob.group.join(*commit->welcome, all);
     ASSERT_TRUE(joined) << joined.error();
   }
   void three() {
     two();
     const JoiningMember who = joiner(carol);
     const auto commit = alice.group.add({&who, 1});
-    ASSERT_TRUE(commit && bob.group.process(*commit->commit) && carol.group.join(*commit->welcome, {}));
+    ASSERT_TRUE(commit && bob.group.process(*commit->commit) && carol.group.join(*commit->welcome, all));
   }
   static SessionMessage say(Member& from, const std::string& text) {
     SessionMessage message;
@@ -155,12 +158,11 @@ TEST_P(Groups, KeyPackagesOfOthersAreRefused) {
 
 TEST_P(Groups, SeveralComeInWithOneCommit) {
   two();
-  Member dave{"dave", GetParam()};
   const std::array<JoiningMember, 2> who{joiner(carol), joiner(dave)};
   const auto commit = alice.group.add(who);
   ASSERT_TRUE(commit);
   ASSERT_TRUE(bob.group.process(*commit->commit));
-  ASSERT_TRUE(carol.group.join(*commit->welcome, {}) && dave.group.join(*commit->welcome, {}));
+  ASSERT_TRUE(carol.group.join(*commit->welcome, all) && dave.group.join(*commit->welcome, all));
   SessionMessage message = say(dave, "all here");
   ASSERT_TRUE(dave.group.protect(message));
   SessionMessage copy = message;
@@ -194,7 +196,7 @@ TEST_P(Groups, ComesBackIntoStepByOneCommit) {
   EXPECT_FALSE(bob.group.process(*missed->commit));
   const auto commit = alice.group.replace(joiner(bob));
   ASSERT_TRUE(commit) << commit.error();
-  ASSERT_TRUE(bob.group.join(*commit->welcome, {}));
+  ASSERT_TRUE(bob.group.join(*commit->welcome, all));
   EXPECT_EQ(bob.group.epoch(), alice.group.epoch());
   SessionMessage message = say(bob, "back");
   ASSERT_TRUE(bob.group.protect(message));
@@ -229,7 +231,7 @@ TEST_P(Groups, ExpiredTokensKeepNobodyOutWhoWasIn) {
   const JoiningMember who = joiner(carol);
   const auto commit = alice.group.add({&who, 1});
   ASSERT_TRUE(commit) << commit.error();
-  EXPECT_TRUE(carol.group.join(*commit->welcome, {}));
+  EXPECT_TRUE(carol.group.join(*commit->welcome, all));
   SessionMessage message = say(bob, "an hour later");
   ASSERT_TRUE(bob.group.process(*commit->commit));
   ASSERT_TRUE(bob.group.protect(message));
@@ -248,7 +250,7 @@ TEST_P(Groups, StrictJoinersRefuseExpiredMembers) {
   const JoiningMember who = joiner(strict);
   const auto commit = alice.group.add({&who, 1});
   ASSERT_TRUE(commit);
-  EXPECT_FALSE(strict.group.join(*commit->welcome, {}));
+  EXPECT_FALSE(strict.group.join(*commit->welcome, std::vector{alice.name, bob.name, strict.name}));
 }
 
 TEST_P(Groups, GoesOnAfterARestartThoughItsKeyIsAnother) {
@@ -303,11 +305,25 @@ TEST_P(Groups, WelcomeWithALeafThatIsOnNoListIsRefused) {
   EXPECT_TRUE(carol.group.join(*commit->welcome, std::vector{alice.name, bob.name, carol.name}));
 }
 
+TEST_P(Groups, WhoComesBackTakesNoLeafThatIsOnNoListEither) {
+  three();
+  const std::uint64_t epoch = bob.group.epoch();
+  const auto commit = alice.group.replace(joiner(bob));
+  ASSERT_TRUE(commit);
+  const FullName other = carol.name.with_id(dave.name.id());
+  for (const auto& list : {std::vector{alice.name, bob.name}, std::vector{alice.name, bob.name, other}, std::vector<FullName>{}}) {
+    EXPECT_FALSE(bob.group.join(*commit->welcome, list));
+    EXPECT_EQ(bob.group.epoch(), epoch);
+  }
+  ASSERT_TRUE(bob.group.join(*commit->welcome, all));
+  EXPECT_EQ(bob.group.epoch(), alice.group.epoch());
+}
+
 TEST_P(Groups, RubbishIsRefusedAndChangesNothing) {
   two();
   const Bytes rubbish(100, std::byte{0x41});
   EXPECT_FALSE(bob.group.process(rubbish));
-  EXPECT_FALSE(bob.group.join(rubbish, {}));
+  EXPECT_FALSE(bob.group.join(rubbish, all));
   SessionMessage message = say(alice, std::string(100, 'A'));
   EXPECT_FALSE(bob.group.unprotect(message));
   EXPECT_EQ(bob.group.epoch(), 1u);

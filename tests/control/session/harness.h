@@ -105,6 +105,7 @@ class Wire {
   TimeMs now = 1'000;
   std::vector<SessionMessage> log;                                // all that was sent, lost or not
   std::function<bool(const SessionMessage&)> lose;                // true: this one does not arrive
+  std::function<void(SessionMessage&)> change;                    // what arrives is not what was sent
   bool authentic = true;
   bool from_slipway = true;
   bool in_turn = false;                                           // any instance: each in its turn
@@ -181,6 +182,9 @@ class Wire {
       if (auto* out = std::get_if<SendMessage>(&action)) {
         log.push_back(out->message);
         if (!lose || !lose(out->message)) {
+          if (change) {
+            change(out->message);
+          }
           route(from, out->message);
         }
       } else if (auto* wish = std::get_if<SubscribeName>(&action)) {

@@ -113,6 +113,7 @@ TEST_P(Rules, WhoMissesACommitAsksThoughAnotherCameLate) {
   wire.inject(b, updates.begin()->second);
   wire.pass(99);
   EXPECT_EQ(wire.count(T::kRejoinRequest), 0u);
+  wire.lose = nullptr;
   wire.pass(1);
   EXPECT_EQ(wire.count(T::kRejoinRequest), 1u);
   EXPECT_EQ(at(b).epoch(), at(a).epoch());
