@@ -33,18 +33,19 @@ def main():
     parser = argparse.ArgumentParser(prog="tools/simulate", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seeds", type=int, default=1000, help="how many (default 1000)")
     parser.add_argument("--first-seed", type=int, default=1)
+    parser.add_argument("--jobs", type=int, default=1, help="threads (default 1)")
     parser.add_argument("--mls", action="store_true", help="with the MLS module")
     parser.add_argument("--trace", action="store_true", help="write down every event, to standard error")
     arguments = parser.parse_args()
-    if arguments.seeds < 1 or arguments.first_seed < 0:
-        print("simulate: --seeds needs a number from 1, --first-seed one from 0", file=sys.stderr)
+    if arguments.seeds < 1 or arguments.first_seed < 0 or arguments.jobs < 1:
+        print("simulate: --seeds and --jobs need a number from 1, --first-seed one from 0", file=sys.stderr)
         return 2
     try:
         build()
     except subprocess.CalledProcessError as error:
         print(f"simulate: {' '.join(map(str, error.cmd))} failed", file=sys.stderr)
         return 1
-    command = [str(PROGRAM), "--seeds", str(arguments.seeds), "--first-seed", str(arguments.first_seed)]
+    command = [str(PROGRAM), "--seeds", str(arguments.seeds), "--first-seed", str(arguments.first_seed), "--jobs", str(arguments.jobs)]
     command += ["--mls"] * arguments.mls + ["--trace"] * arguments.trace
     return subprocess.run(command).returncode
 
