@@ -107,7 +107,7 @@ void Session::on_data_message(TimeMs now, SessionMessage message) {
     ++out_.refused().not_a_member;
     return;
   }
-  if (!taking_data_ || phase_ == Phase::kLeaving || stopped_ == SessionFault::kRemoved) {
+  if (!in_traffic()) {
     ++out_.refused().wrong_state;
     return;
   }
@@ -137,8 +137,7 @@ MemberSlot Session::data_slot(const SessionMessage& message) const {
 }
 
 bool Session::hands_on(MemberSlot slot, const Name& source, bool from_slipway) {
-  if (!taking_data_ || offline_ || closed() || phase_ == Phase::kLeaving || stopped_ == SessionFault::kRemoved || !facts_.direction.receives ||
-      !roster_.is(slot, source)) {
+  if (!in_traffic() || offline_ || !facts_.direction.receives || !roster_.is(slot, source)) {
     return false;
   }
   Member& member = roster_[slot];
@@ -411,7 +410,7 @@ void Session::tick(TimeMs now) {
     store_progress();
   }
   const bool reached_all = out_.take_reached_all();
-  if (offline_ || !taking_data_ || phase_ == Phase::kLeaving || stopped_ == SessionFault::kRemoved) {
+  if (offline_ || !in_traffic()) {
     return;
   }
   roster_.for_each([&](MemberSlot slot, Member& member) {

@@ -179,6 +179,8 @@ class Session {
   OperationId close_operation_ = kNoOperation;
 
  private:
+  // A member that hears and is heard, unless it is offline.
+  [[nodiscard]] bool in_traffic() const { return taking_data_ && phase_ < Phase::kLeaving && stopped_ != SessionFault::kRemoved; }
   [[nodiscard]] bool is_for_us(const FullName& destination) const;
   void on_command_message(TimeMs now, const SessionMessage& message);
   void on_data_message(TimeMs now, SessionMessage message);
