@@ -2,6 +2,7 @@
 // Heartbeats of large channels. Everybody hears everybody's, each with two signatures: at upstream's ten seconds a member of a channel of a
 // thousand verifies two hundred a second, and a million a round are made. Where all are ours the beats are as much further apart as the
 // channel is larger, so that each member hears no more than some three a second; who is missed is found out as much later.
+// The same for a newcomer's first. Upstream's members take part in no such channel: with the first of them all beat every ten seconds again.
 
 #include <algorithm>
 #include <string_view>

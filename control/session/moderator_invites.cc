@@ -305,6 +305,7 @@ void Moderator::let_in(TimeMs now) {
     const MemberSlot slot = roster_.add({candidate.found, candidate.settings, MemberStatus::kOnline});
     roster_[slot].from_slipway = candidate.from_slipway;
   }
+  beat_in_time(now);
   step_ = Step::kAdd;
   ++last_commit_;
   roster_version_ += candidates_.size();  // more than one: members take the whole list

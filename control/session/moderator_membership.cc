@@ -22,6 +22,7 @@ std::expected<SharedBytes, std::string> Moderator::take_leaf_out(const FullName&
 }
 
 bool Moderator::announce_removal(TimeMs now, const ParticipantInfo& gone, SharedBytes commit) {
+  beat_in_time(now);
   if (group_ && !commit) {
     return false;  // it was not in the tree: nobody's epoch changes
   }

@@ -109,6 +109,9 @@ void Participant::on_welcome(TimeMs now, const SessionMessage& message) {
   }
   if (has_mark(message.metadata, kAllOursKey)) {
     roster_.for_each([](MemberSlot, Member& member) { member.from_slipway = true; });
+    if (state_ == State::kJoining) {
+      begin_beats(now);
+    }
   }
   welcome_ = message;
   if (resuming()) {
@@ -290,6 +293,7 @@ void Participant::apply_update(TimeMs now, const SessionMessage& message) {
       set_status(now, slot, MemberStatus::kOnline, true);
     }
   }
+  beat_in_time(now);
 }
 
 void Participant::take_in_added(TimeMs now, const SessionMessage& message, std::uint64_t added) {

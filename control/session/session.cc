@@ -347,7 +347,14 @@ void Session::apply_roster(TimeMs now, const std::vector<ParticipantInfo>& parti
       add_member(now, info, fresh || !roster_.contains(info.name));
     }
   }
-  next_tick_ = std::min(next_tick_, now + heartbeat_ms(roster_, facts_.local));  // upstream's members miss us sooner
+  beat_in_time(now);
+}
+
+void Session::beat_in_time(TimeMs now) { next_tick_ = std::min(next_tick_, now + heartbeat_ms(roster_, facts_.local)); }
+void Session::begin_beats(TimeMs now) {
+  if (const TimeMs wait = heartbeat_ms(roster_, facts_.local); wait > kHeartbeatMs) {
+    next_tick_ = now + wait;
+  }
 }
 
 void Session::set_status(TimeMs now, MemberSlot slot, MemberStatus status, bool by_own_word) {

@@ -153,6 +153,10 @@ class Session {
   void resume(TimeMs now);
   void say_online(TimeMs now);  // without waiting for the answers
   [[nodiscard]] bool resuming() const { return resuming_; }
+  // The next heartbeat no later than members, as they are now, expect it: some of them may be upstream's, or fewer.
+  void beat_in_time(TimeMs now);
+  // We have just come in, which the moderator has told everybody: the first heartbeat has the time that later ones have.
+  void begin_beats(TimeMs now);
   void beat_soon(TimeMs now) {  // a heartbeat, so that others know that we are here
     force_heartbeat_ = true;
     next_tick_ = now;

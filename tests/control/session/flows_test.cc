@@ -2,6 +2,7 @@
 #include <gtest/gtest.h>
 
 #include "harness.h"
+#include "session/large_channels.h"
 #include "session/roster_delta.h"
 #include "session/session_bounds.h"
 
@@ -381,6 +382,57 @@ TEST_P(WaitingInvites, LargeChannelsOfOursBeatLessOften) {
   wire.pass(130'000);
   wire.lose = {};
   EXPECT_FALSE(std::ranges::all_of(a.layer.find(handle)->participants(), [](const auto& one) { return one.status == MemberStatus::kOnline; }));
+}
+
+// Who comes into a large channel was told of by the moderator; its own first heartbeat to all can wait as long as later ones.
+TEST_P(WaitingInvites, NewcomersOfLargeChannelsBeatAsSeldomAsTheOthers) {
+  invite_all(198);
+  wire.run();
+  ASSERT_EQ(a.layer.find(handle)->roster().size(), 200u);
+  wire.pass(19'000);
+  EXPECT_LE(wire.count(T::kHeartbeat), 2 * kMembersABeat);  // those who came while it was small
+  EXPECT_GE(wire.count(T::kHeartbeat), kMembersABeat);
+  wire.pass(60'000);
+  std::size_t of_the_last = 0;
+  for (const SessionMessage& message : wire.log) {
+    of_the_last += message.type == T::kHeartbeat && message.source == more.back()->name ? 1 : 0;
+  }
+  EXPECT_EQ(of_the_last, 1u);
+  for (Endpoint* member : {&b, more.front(), more.back()}) {
+    const Session& held = *member->layer.find(member->layer.sessions()[0]);
+    EXPECT_TRUE(std::ranges::all_of(held.participants(), [](const auto& one) { return one.status == MemberStatus::kOnline; }));
+  }
+}
+
+// Upstream's members expect a heartbeat every ten seconds, and give up who misses three.
+TEST_P(WaitingInvites, LargeChannelsBeatInTimeOnceAMemberOfUpstreamsComesIn) {
+  invite_all(98);
+  wire.pass(95'000);
+  Endpoint& theirs = wire.add("theirs", 900);
+  theirs.theirs = true;
+  EXPECT_TRUE(a.layer.invite(wire.now, handle, theirs.name, 900));
+  wire.run();
+  ASSERT_TRUE(a.succeeded(900));
+  const std::size_t before = wire.count(T::kHeartbeat);
+  wire.pass(kHeartbeatMs + 500);
+  EXPECT_GE(wire.count(T::kHeartbeat) - before, 100u);  // all but the moderator, who told all of the newcomer
+  wire.pass(3 * kHeartbeatMs);
+  const Session& held = *theirs.layer.find(theirs.layer.sessions()[0]);
+  EXPECT_TRUE(std::ranges::all_of(held.participants(), [](const auto& one) { return one.status == MemberStatus::kOnline; }));
+}
+
+// A channel that gets small beats often again, and nobody who is there is missed on the way.
+TEST_P(WaitingInvites, ChannelsThatGetSmallMissNobody) {
+  invite_all(98);
+  wire.pass(65'000);
+  for (std::size_t i = 0; i < 80; ++i) {
+    EXPECT_TRUE(a.layer.remove(wire.now, handle, more[i]->name, 500 + i));
+  }
+  wire.run();
+  ASSERT_EQ(a.layer.find(handle)->roster().size(), 20u);
+  b.presence.clear();
+  wire.pass(60'000);
+  EXPECT_TRUE(std::ranges::none_of(b.presence, [](const Presence& one) { return one.change == PresenceChange::kOffline; }));
 }
 
 TEST_P(WaitingInvites, WhoMissedNewcomersIsToldOfAll) {
