@@ -317,8 +317,12 @@ class Run {
 
   void growth(std::uint32_t members) {
     const Growth g = grow_channel(node_.address(), members);
-    const auto say = [&](const char* what, double value) { figure(fmt::format("growth to {}: {}", members, what), value); };
+    const auto say = [&](const std::string& what, double value) { figure(fmt::format("growth to {}: {}", members, what), value); };
     say("seconds", g.seconds);
+    for (std::size_t i = 0; i < g.quarters.size(); ++i) {
+      say(fmt::format("seconds until {} were in", members * (i + 1) / g.quarters.size()), g.quarters[i]);
+    }
+    say("longest time in which nobody came in, s", g.longest_wait);
     say("commits", static_cast<double>(g.commits));
     say("messages sent and received by all", static_cast<double>(g.messages));
     say("bytes sent and received by all", static_cast<double>(g.bytes));

@@ -1,6 +1,7 @@
 #include "session_growth.h"
 
 #include <fmt/format.h>
+#include <stdio.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -19,7 +20,7 @@ using namespace std::chrono_literals;
 
 constexpr const char* kSecret = "a-shared-secret-of-at-least-32-bytes!!";
 constexpr std::size_t kProcesses = 2;
-constexpr std::uint64_t kPatience_ns = 1'800'000'000'000;
+constexpr std::uint64_t kPatience_ns = 60'000'000'000;  // without anybody coming in
 
 struct MemberCounts {
   alignas(64) std::atomic<std::uint64_t> ready;
@@ -41,12 +42,13 @@ std::unique_ptr<App> make_app(Loop& loop, const std::string& name, const std::st
   return std::move(*app);
 }
 
-[[noreturn]] void run_members(std::uint32_t first, std::uint32_t count, const std::string& address, MemberCounts& counts) {
+// Each takes every so manieth, so that all have as much to do from the beginning.
+[[noreturn]] void run_members(std::uint32_t first, std::uint32_t members, const std::string& address, MemberCounts& counts) {
   const auto loop = Loop::create().value();
   std::vector<std::unique_ptr<App>> apps;
   std::vector<std::shared_ptr<AppSession>> sessions;
-  for (std::uint32_t i = 0; i < count; ++i) {
-    apps.push_back(make_app(*loop, member_name(first + i), address,
+  for (std::uint32_t i = first; i < members; i += kProcesses) {
+    apps.push_back(make_app(*loop, member_name(i), address,
                             {.on_session = [&](std::shared_ptr<AppSession> session) {
                                sessions.push_back(std::move(session));
                                counts.joined += 1;
@@ -84,9 +86,7 @@ Growth grow_channel(const std::string& address, std::uint32_t members) {
   auto* counts = static_cast<MemberCounts*>(memory);
   std::vector<std::unique_ptr<ServerProcess>> processes;
   for (std::uint32_t i = 0; i < kProcesses; ++i) {
-    const std::uint32_t first = i * members / kProcesses;
-    const std::uint32_t end = (i + 1) * members / kProcesses;
-    processes.push_back(std::make_unique<ServerProcess>([=] { run_members(first, end - first, address, counts[i]); }));
+    processes.push_back(std::make_unique<ServerProcess>([=] { run_members(i, members, address, counts[i]); }));
   }
   const auto sum = [&](std::atomic<std::uint64_t> MemberCounts::*field) {
     std::uint64_t all = 0;
@@ -97,14 +97,30 @@ Growth grow_channel(const std::string& address, std::uint32_t members) {
   };
   const auto loop = Loop::create().value();
   std::uint64_t longest_turn = 0;
+  Growth growth;
+  std::uint64_t members_in = 0, start = wall_ns(), last = start;
   const auto until = [&](auto&& condition, const char* what) {
-    const std::uint64_t end = wall_ns() + kPatience_ns;
+    last = wall_ns();
     while (!condition()) {
       const std::uint64_t before = thread_cpu_ns();
       loop->turn(20'000'000);
       longest_turn = std::max(longest_turn, thread_cpu_ns() - before);
-      if (wall_ns() > end) {
-        die(fmt::format("a channel of {}: {} took too long ({} joined)", members, what, sum(&MemberCounts::joined)));
+      const std::uint64_t now = wall_ns(), joined = sum(&MemberCounts::joined);
+      growth.longest_wait = std::max(growth.longest_wait, static_cast<double>(now - last) / 1e9);
+      if (now > last + kPatience_ns) {
+        die(fmt::format("a channel of {}: {}: {} are in after {:.0f} s, and nobody came in for {:.0f} s", members, what, joined,
+                        static_cast<double>(now - start) / 1e9, kPatience_ns / 1e9));
+      }
+      if (joined == members_in) {
+        continue;
+      }
+      members_in = joined;
+      last = now;
+      for (std::size_t i = 0; i < growth.quarters.size(); ++i) {
+        if (growth.quarters[i] == 0 && members_in * growth.quarters.size() >= members * (i + 1)) {
+          growth.quarters[i] = static_cast<double>(now - start) / 1e9;
+          fmt::print(stderr, "session: {} of {} are in after {:.1f} s\n", members_in, members, growth.quarters[i]);
+        }
       }
     }
   };
@@ -126,8 +142,9 @@ Growth grow_channel(const std::string& address, std::uint32_t members) {
   const std::uint64_t before_sent = sum(&MemberCounts::sent), before_received = sum(&MemberCounts::received), before_bytes = sum(&MemberCounts::bytes);
   const double cpu = members_cpu();
   const auto own_cpu = static_cast<double>(thread_cpu_ns());
-  const std::uint64_t start = wall_ns();
+  start = wall_ns();
   longest_turn = 0;
+  growth.longest_wait = 0;
   std::uint32_t answered = 0;
   for (std::uint32_t i = 0; i < members; ++i) {
     const auto invited = channel->invite(named(member_name(i)), [&, i](const std::expected<Outcome, AppError>& outcome) {
@@ -141,7 +158,8 @@ Growth grow_channel(const std::string& address, std::uint32_t members) {
     }
   }
   until([&] { return answered == members; }, "inviting");
-  Growth growth{.seconds = static_cast<double>(wall_ns() - start) / 1e9, .commits = channel->epoch()};
+  growth.seconds = static_cast<double>(wall_ns() - start) / 1e9;
+  growth.commits = channel->epoch();
   growth.moderator_ms = (static_cast<double>(thread_cpu_ns()) - own_cpu) / 1e6;
   growth.longest_turn_ms = static_cast<double>(longest_turn) / 1e6;
   until([&] { return sum(&MemberCounts::joined) == members; }, "joining");
