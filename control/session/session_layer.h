@@ -166,6 +166,7 @@ class SessionLayer final : private LineSessions {
   std::vector<FullName> served_;
   std::map<SessionHandle, Entry> sessions_;
   std::multimap<std::uint32_t, SessionHandle> by_id_;
+  // Not a Deadlines<>: the time lies in the Entry, so that an event that leaves it as it was, as nearly all do, looks nothing up.
   std::set<std::pair<TimeMs, SessionHandle>> deadlines_;
   std::map<SessionHandle, std::pair<std::uint32_t, AnycastConfig>> anycast_sessions_;  // session id
   std::deque<Tombstone> tombstones_;
