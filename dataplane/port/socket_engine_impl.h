@@ -195,6 +195,10 @@ class SocketEngine::Impl {
   [[nodiscard]] io_uring_sqe* get_sqe();
   void submit();
   void submit_and_reap_ready();
+  // What comes while the few messages of a gathering are dealt with is for the next one.
+  [[nodiscard]] bool leaves_rest() const {
+    return gathered_ && counters_.frames_in.get() - rest_frames_ < RestPolicy::kGatherEvents && now_ns_ - rest_ns_ < 3 * RestPolicy::kGatherNs;
+  }
   void reap();
   void on_completion(const Completion& cqe);
   void lend_pieces();
@@ -415,6 +419,9 @@ class SocketEngine::Impl {
   StreamList<&Stream::edges> edge_streams_;
   std::uint64_t next_edge_tick_ns_ = 0;
   RestPolicy rest_;
+  bool gathered_ = false;          // in the last rest
+  std::uint64_t rest_ns_ = 0;      // when it began
+  std::uint64_t rest_frames_ = 0;  // received before it
   std::uint64_t spun_cycles_ = 0;
   struct AckDue {
     LinkIndex link;

@@ -3,11 +3,13 @@
 // for a moment where the next message is about to come.
 //
 // A worker that is woken for every message of a steady stream spends more on waking than on messages; if it is not to be woken
-// for two fifths of a millisecond, it finds several. Who waits for an answer gains nothing from that: whether it pays is tried, and
-// left alone for a while where it does not. There messages come one by one and soon after another, and a look at the ring is
+// for two fifths of a millisecond, it finds several. That pays where they come all the same. Who waits for an answer before it
+// sends the next only comes more slowly: then gathering is left alone for a while, a longer one each time that it was tried in vain.
+// A stream that falls silent says nothing about either. Where messages come one by one and soon after another, a look at the ring is
 // cheaper, for both sides, than a sleep and a wake-up between processors: as long as that finds what it looks for.
 // Owner thread only.
 
+#include <algorithm>
 #include <cstdint>
 
 namespace slipway {
@@ -22,33 +24,51 @@ class RestPolicy {
 
   // How the rest that begins now should be. now_ns: any clock that runs on; frames: received so far.
   [[nodiscard]] Rest begin(std::uint64_t now_ns, std::uint64_t frames) {
+    const std::uint64_t took_ns = now_ns - last_ns_;
+    const std::uint64_t brought = frames - last_frames_;
     const bool gathered = last_ == Rest::kGather;
-    busy_ = now_ns - last_ns_ < (gathered ? 3 : 1) * kGatherNs ? busy_ + 1 : 0;
-    if (gathered) {
-      vain_gathers_ = frames - last_frames_ > 1 ? 0 : vain_gathers_ + 1;
-      if (vain_gathers_ == kVainRests) {
-        vain_gathers_ = 0;
-        no_gathers_ = kPatience;
-      }
+    busy_ = took_ns < (gathered ? 3 : 1) * kGatherNs && (brought != 0 || !gathered) ? busy_ + 1 : 0;
+    if (gathered && brought != 0) {
+      judge(took_ns, brought);
     }
     last_ns_ = now_ns;
     last_frames_ = frames;
+    if (busy_ == 0 || no_gathers_ == kBusyRests) {
+      since_ns_ = now_ns;
+      since_frames_ = frames;
+    }
     last_ = choose();
     return last_;
   }
   // After a spin: whether it found something.
   void spun(bool found) {
     vain_spins_ = found ? 0 : vain_spins_ + 1;
-    if (vain_spins_ == kVainRests) {
+    if (vain_spins_ == kVainSpins) {
       vain_spins_ = 0;
-      no_spins_ = kPatience;
+      no_spins_ = kMostPatience;
     }
   }
 
  private:
-  static constexpr std::uint32_t kBusyRests = 32;   // in a row, each soon after the one before
-  static constexpr std::uint32_t kVainRests = 3;    // in a row that brought nothing
-  static constexpr std::uint32_t kPatience = 4096;  // rests before it is tried again
+  static constexpr std::uint32_t kBusyRests = 32;       // in a row, each soon after the one before
+  static constexpr std::uint32_t kVainGathers = 2;      // in a row
+  static constexpr std::uint32_t kVainSpins = 3;
+  static constexpr std::uint32_t kLeastPatience = 128;  // rests before it is tried again
+  static constexpr std::uint32_t kMostPatience = 8192;
+
+  // A gathering that brought something: did it come as fast as when nobody gathered?
+  void judge(std::uint64_t took_ns, std::uint64_t brought) {
+    if (brought > 1 && 2 * brought * usual_ns_ >= usual_frames_ * took_ns) {
+      usual_ns_ = took_ns;
+      usual_frames_ = brought;
+      vain_gathers_ = 0;
+      patience_ = kLeastPatience;
+    } else if (++vain_gathers_ == kVainGathers) {
+      vain_gathers_ = 0;
+      no_gathers_ = patience_;
+      patience_ = std::min(8 * patience_, kMostPatience);
+    }
+  }
 
   [[nodiscard]] Rest choose() {
     no_spins_ -= no_spins_ != 0 ? 1 : 0;
@@ -56,16 +76,28 @@ class RestPolicy {
       --no_gathers_;
       return busy_ >= kBusyRests && no_spins_ == 0 ? Rest::kSpin : Rest::kSleep;
     }
-    return busy_ >= kBusyRests ? Rest::kGather : Rest::kSleep;
+    if (busy_ < kBusyRests) {
+      return Rest::kSleep;
+    }
+    if (last_ != Rest::kGather) {
+      usual_ns_ = last_ns_ - since_ns_;
+      usual_frames_ = last_frames_ - since_frames_;
+    }
+    return Rest::kGather;
   }
 
   std::uint64_t last_ns_ = 0;
   std::uint64_t last_frames_ = 0;
+  std::uint64_t since_ns_ = 0;      // the last rests that were no gatherings began here
+  std::uint64_t since_frames_ = 0;
+  std::uint64_t usual_ns_ = 0;      // frames came so fast
+  std::uint64_t usual_frames_ = 0;
   std::uint32_t busy_ = 0;
   std::uint32_t vain_gathers_ = 0;
   std::uint32_t vain_spins_ = 0;
   std::uint32_t no_gathers_ = 0;
   std::uint32_t no_spins_ = 0;
+  std::uint32_t patience_ = kLeastPatience;
   Rest last_ = Rest::kSleep;
 };
 

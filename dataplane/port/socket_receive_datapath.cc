@@ -112,7 +112,7 @@ std::uint32_t SocketEngine::Impl::poll(std::uint64_t now_ns, std::span<rte_mbuf*
     shut(stream, stream.close_reason, stream.close_error);
   }
   reap();
-  if ((*ring_.sq.kflags & (IORING_SQ_TASKRUN | IORING_SQ_CQ_OVERFLOW)) != 0 && ready_.empty()) {
+  if ((*ring_.sq.kflags & (IORING_SQ_TASKRUN | IORING_SQ_CQ_OVERFLOW)) != 0 && ready_.empty() && !leaves_rest()) {
     counters_.syscalls.add(1);
     io_uring_get_events(&ring_);
     reap();

@@ -183,12 +183,16 @@ bool SocketEngine::Impl::wait(std::uint64_t timeout_ns) {
     timeout_ns = 0;
   }
   if (timeout_ns == 0) {
+    gathered_ = false;
     submit_and_reap_ready();
     reap();
     return woken_;
   }
   const bool choice = !edge_streams_.empty() && timeout_ns > RestPolicy::kGatherNs;
   const Rest rest = choice ? rest_.begin(now_ns_, counters_.frames_in.get()) : Rest::kSleep;
+  gathered_ = rest == Rest::kGather;
+  rest_ns_ = now_ns_;
+  rest_frames_ = counters_.frames_in.get();
   if (rest == Rest::kSpin) {
     const bool found = spin();
     rest_.spun(found);

@@ -142,7 +142,7 @@ void SocketEngine::Impl::flush() {
     flush_datagrams();
   }
   if (io_uring_sq_ready(&ring_) > 0) {
-    submit_and_reap_ready();
+    leaves_rest() ? submit() : submit_and_reap_ready();
   }
   if (acks_due_ != 0) {
     acknowledge_edges();

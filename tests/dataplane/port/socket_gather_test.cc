@@ -7,8 +7,8 @@
 namespace slipway {
 namespace {
 
-// Rests so many times, `apart_ns` apart, or kGatherNs longer when it gathers; `per_sleep` frames come during an ordinary rest,
-// `per_gathered` during one that gathers. Spins find what they look for when `answers` says so.
+// What comes of how the worker rests: frames every `apart_ns` whoever gathers, or, of somebody who waits for an answer, one
+// `apart_ns` after the worker has dealt with the one before. Spins find what they look for when `answers` says so.
 struct Stream {
   RestPolicy policy;
   std::uint64_t now_ns = 1'000'000'000;
@@ -16,7 +16,7 @@ struct Stream {
   int gathered = 0;
   int spun = 0;
 
-  void run(int rests, std::uint64_t apart_ns, std::uint64_t per_sleep, std::uint64_t per_gathered, bool answers = true) {
+  void run(int rests, std::uint64_t apart_ns, bool waits, bool answers = true) {
     gathered = 0;
     spun = 0;
     for (int i = 0; i < rests; ++i) {
@@ -27,43 +27,82 @@ struct Stream {
         ++spun;
         policy.spun(answers);
       }
-      now_ns += gathers ? RestPolicy::kGatherNs + apart_ns : apart_ns;
-      frames += gathers ? per_gathered : per_sleep;
+      const std::uint64_t took_ns = gathers ? RestPolicy::kGatherNs + apart_ns : apart_ns;
+      now_ns += took_ns;
+      frames += waits ? 1 : took_ns / apart_ns;
+    }
+  }
+  void rest_in_silence(int rests, std::uint64_t apart_ns) {
+    for (int i = 0; i < rests; ++i) {
+      now_ns += policy.begin(now_ns, frames) == Rest::kGather ? RestPolicy::kGatherNs : apart_ns;
     }
   }
 };
 
 TEST(RestPolicy, ASteadyStreamIsGathered) {
   Stream stream;
-  stream.run(1'000, 50'000, 1, 3);
+  stream.run(1'000, 50'000, false);
   EXPECT_GE(stream.gathered, 900);
   EXPECT_EQ(stream.spun, 0);
 }
 
+TEST(RestPolicy, AStreamThatFellSilentIsGatheredAtOnceWhenItGoesOn) {
+  Stream stream;
+  for (int turn = 0; turn < 20; ++turn) {
+    stream.run(200, 50'000, false);
+    EXPECT_GE(stream.gathered, 160) << turn;
+    stream.rest_in_silence(20, 10'000'000);
+  }
+}
+
+TEST(RestPolicy, AStreamThatSlowsDownIsGatheredAgainSoon) {
+  Stream stream;
+  stream.run(200, 20'000, false);
+  stream.run(1'000, 130'000, false);
+  EXPECT_GE(stream.gathered, 750);
+}
+
 TEST(RestPolicy, WhoWaitsForAnswersIsSeldomHeldUpAndFindsTheWorkerAwake) {
   Stream stream;
-  stream.run(10'000, 50'000, 1, 1);
+  stream.run(10'000, 50'000, true);
   EXPECT_LE(stream.gathered, 10);
   EXPECT_GE(stream.spun, 9'000);
 }
 
+TEST(RestPolicy, SeveralWhoWaitForAnswersAreSeldomHeldUp) {
+  RestPolicy policy;
+  std::uint64_t now_ns = 1'000'000'000;
+  std::uint64_t frames = 0;
+  int gathered = 0;
+  for (int i = 0; i < 10'000; ++i) {
+    const Rest rest = policy.begin(now_ns, frames);
+    gathered += rest == Rest::kGather ? 1 : 0;
+    if (rest == Rest::kSpin) {
+      policy.spun(true);
+    }
+    now_ns += rest == Rest::kGather ? RestPolicy::kGatherNs + 40'000 : 40'000;
+    frames += rest == Rest::kGather ? 4 : 1;  // four conversations
+  }
+  EXPECT_LE(gathered, 10);
+}
+
 TEST(RestPolicy, SpinsThatFindNothingEnd) {
   Stream stream;
-  stream.run(10'000, 150'000, 1, 1, false);
+  stream.run(10'000, 150'000, true, false);
   EXPECT_LE(stream.spun, 10);
 }
 
 TEST(RestPolicy, RestsThatAreFarApartAreLeftAlone) {
   Stream stream;
-  stream.run(1'000, 500'000, 1, 2);
+  stream.run(1'000, 500'000, false);
   EXPECT_EQ(stream.gathered + stream.spun, 0);
 }
 
 TEST(RestPolicy, AStreamThatBecomesAConversationIsLeftAlone) {
   Stream stream;
-  stream.run(1'000, 50'000, 1, 3);
-  stream.run(4'000, 50'000, 1, 1);
-  EXPECT_LE(stream.gathered, 3);
+  stream.run(1'000, 50'000, false);
+  stream.run(4'000, 50'000, true);
+  EXPECT_LE(stream.gathered, 8);
 }
 
 }  // namespace
