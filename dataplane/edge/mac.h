@@ -42,7 +42,11 @@ class HeaderMac {
   [[nodiscard]] bool verify(const UpstreamMessage& message, const Pieces& bytes, const Range& mac, MacMemo* memo = nullptr) const;
 
   // What the MAC covers behind the link id, as it is hashed; returns its bytes, at most kMacHeaderBytes; 0: it is longer.
-  [[nodiscard]] static std::size_t covered(const UpstreamMessage& message, const Pieces& bytes, std::span<std::byte, kMacHeaderBytes> to);
+  // names: empty, or the first bytes of that, of a message with the same names.
+  [[nodiscard]] static std::size_t covered(const UpstreamMessage& message, const Pieces& bytes, std::span<std::byte, kMacHeaderBytes> to,
+                                           std::span<const std::byte> names = {});
+  // How many of these bytes are the names'.
+  [[nodiscard]] static std::size_t covered_names(const UpstreamMessage& message, const Pieces& bytes);
 
  private:
   friend class MacBatch;

@@ -23,8 +23,14 @@ class Preimage {
   explicit Preimage(Put put) : put_(put) {}
 
   void header(const UpstreamMessage& m, const Pieces& bytes) {
+    names(m, bytes);
+    rest(m, bytes);
+  }
+  void names(const UpstreamMessage& m, const Pieces& bytes) {
     name(m.source, bytes);
     name(m.destination, bytes);
+  }
+  void rest(const UpstreamMessage& m, const Pieces& bytes) {
     text(bytes, m.identity);
     number(m.fanout);
     optional(m.recv_from);
@@ -147,16 +153,30 @@ HeaderMac::~HeaderMac() {
   OPENSSL_cleanse(outer_key_.data(), sizeof outer_key_);
 }
 
-std::size_t HeaderMac::covered(const UpstreamMessage& m, const Pieces& bytes, std::span<std::byte, kMacHeaderBytes> to) {
+std::size_t HeaderMac::covered(const UpstreamMessage& m, const Pieces& bytes, std::span<std::byte, kMacHeaderBytes> to,
+                               std::span<const std::byte> names) {
   if (!is_short(m)) {
     return 0;
   }
   std::byte* at = to.data();
-  Preimage([&at](const void* from, std::size_t size) {
+  Preimage preimage([&at](const void* from, std::size_t size) {
     copy_bytes(at, static_cast<const std::byte*>(from), size);
     at += size;
-  }).header(m, bytes);
+  });
+  if (names.empty()) {
+    preimage.names(m, bytes);
+  } else {
+    std::memcpy(at, names.data(), names.size());
+    at += names.size();
+  }
+  preimage.rest(m, bytes);
   return static_cast<std::size_t>(at - to.data());
+}
+
+std::size_t HeaderMac::covered_names(const UpstreamMessage& m, const Pieces& bytes) {
+  std::size_t count = 0;
+  Preimage([&count](const void*, std::size_t size) { count += size; }).names(m, bytes);
+  return count;
 }
 
 void HeaderMac::compute(const UpstreamMessage& m, const Pieces& bytes, std::span<std::byte, kHeaderMacBytes> mac, MacMemo* memo) const {

@@ -13,11 +13,29 @@ struct PlainMarks {
   std::uint32_t incoming_conn_at = 0;
 };
 
+// The names that came last over some connection: a message that has the very same bytes at the same place has the same names.
+// Any memory serves any connection; it changes no result.
+struct PlainNames {
+  static constexpr std::size_t kMostBytes = 256;
+  std::uint32_t at = 0;        // of the first name's key
+  std::uint32_t bytes = 0;     // of both; 0: none
+  std::uint32_t others = 0;    // messages with other names, in a row
+  bool same = false;           // the message that was read last had these
+  bool header_fields = false;  // HeaderValues::has_header_fields behind them
+  std::uint8_t run_count = 0;
+  std::array<KeptRun, 2> runs;
+  NameFields source;
+  NameFields destination;
+  std::array<std::byte, kMostBytes> raw;
+  std::uint32_t covered_bytes = 0;  // for who reads: what HeaderMac::covered_names() says of them
+  std::array<std::byte, kMostBytes> covered;
+};
+
 // Reads a Publish, Subscribe or Unsubscribe of `size` bytes that begins with these and lies in them but for its blob, whose end
 // may be the message's. False: it is of another form, *message is of no use, and
 // nothing is said about it. Never true for a session header of which a value does not fit a frame header.
-// marks: null, or where to say more about a message that was read.
-[[nodiscard]] bool read_plain(Piece bytes, std::size_t size, UpstreamMessage* message, PlainMarks* marks = nullptr);
+// marks: null, or where to say more about a message that was read. names: null, or what was read before.
+[[nodiscard]] bool read_plain(Piece bytes, std::size_t size, UpstreamMessage* message, PlainMarks* marks = nullptr, PlainNames* names = nullptr);
 
 // Stretches that a header adds at most.
 inline constexpr std::size_t kPlainHeaderRuns = 5;

@@ -1,5 +1,8 @@
 #include "edge/proto_plain.h"
 
+#include <algorithm>
+#include <cstring>
+
 #include "edge/proto_fields.h"
 #include "edge/proto_reader.h"
 #include "edge/proto_varint.h"
@@ -49,8 +52,8 @@ class PlainReader {
   // Reads from `at`, which is offset `base` of the message, and touches nothing from `end` on. The message ends there too
   // unless its whole size is given: then only what nobody reads, the blob, may reach beyond `end`.
   PlainReader(const std::byte* at, const std::byte* end, std::uint32_t base, UpstreamMessage* out) : PlainReader(at, end, end - at, base, out) {}
-  PlainReader(const std::byte* at, const std::byte* end, std::ptrdiff_t size, std::uint32_t base, UpstreamMessage* out)
-      : begin_(at), at_(at), end_(end), message_end_(at + size), base_(base), m_(*out) {}
+  PlainReader(const std::byte* at, const std::byte* end, std::ptrdiff_t size, std::uint32_t base, UpstreamMessage* out, PlainNames* names = nullptr)
+      : begin_(at), at_(at), end_(end), message_end_(at + size), base_(base), m_(*out), names_(names) {}
   [[nodiscard]] const PlainMarks& marks() const { return marks_; }
 
   bool read() {
@@ -70,8 +73,7 @@ class PlainReader {
 
   // To the end of a SLIM header at which the reader stands.
   bool read_header(const std::byte* end) {
-    if (!read_name(proto_field::kSource, end, &m_.source, kSource) ||
-        !read_name(proto_field::kDestination, end, &m_.destination, kDestination) ||
+    if (!read_names(end) ||
         !kept_text(proto_field::kIdentity, end, kIdentity, &m_.identity) ||
         !number32(proto_field::kFanout, &m_.fanout, end, &m_.has_header_fields) ||
         !kept_text(proto_field::kVersion, end, kVersion, &m_.version)) {
@@ -117,6 +119,9 @@ class PlainReader {
   }
 
  private:
+  static constexpr std::uint32_t kTries = 4;
+  static constexpr std::uint32_t kSeldom = 32;
+
   // --- fields ---
 
   bool varint(std::uint64_t* value, const std::byte* end) {
@@ -337,6 +342,60 @@ class PlainReader {
     return at_ == entry.end;
   }
 
+  bool read_names(const std::byte* end) {
+    if (names_ == nullptr) {
+      return read_new_names(end);
+    }
+    const std::byte* const first = at_;
+    const std::size_t most = static_cast<std::size_t>(std::min(end, end_) - first);
+    names_->same = names_->bytes != 0 && names_->bytes <= most && range(first, first).at == names_->at &&
+                   std::memcmp(first, names_->raw.data(), names_->bytes) == 0;
+    if (names_->same) {
+      names_->others = 0;
+      recall_names();
+      return true;
+    }
+    if (!read_new_names(end)) {
+      return false;
+    }
+    // Of connections whose names change all the time few are remembered.
+    if (++names_->others < kTries || names_->others % kSeldom == 0) {
+      remember_names(first);
+    }
+    return true;
+  }
+  bool read_new_names(const std::byte* end) {
+    return read_name(proto_field::kSource, end, &m_.source, kSource) && read_name(proto_field::kDestination, end, &m_.destination, kDestination);
+  }
+  void recall_names() {
+    at_ += names_->bytes;
+    m_.source = names_->source;
+    m_.destination = names_->destination;
+    m_.has_header_fields = names_->header_fields;
+    for (std::uint8_t i = 0; i < names_->run_count; ++i) {
+      const KeptRun& run = names_->runs[i];
+      m_.run_list[m_.run_count++] = run;
+      m_.level_bytes[static_cast<std::size_t>(run.level)] = run.range.size;
+    }
+  }
+  // Of a message that had nothing before its names. Without a destination the next field could still be one.
+  void remember_names(const std::byte* first) {
+    const auto bytes = static_cast<std::size_t>(at_ - first);
+    names_->bytes = 0;
+    if (!m_.destination.present || bytes > PlainNames::kMostBytes || m_.run_count > names_->runs.size()) {
+      return;
+    }
+    names_->at = range(first, first).at;
+    names_->bytes = static_cast<std::uint32_t>(bytes);
+    names_->header_fields = m_.has_header_fields;
+    names_->run_count = m_.run_count;
+    std::copy_n(m_.run_list.begin(), m_.run_count, names_->runs.begin());
+    names_->source = m_.source;
+    names_->destination = m_.destination;
+    std::memcpy(names_->raw.data(), first, bytes);
+    names_->covered_bytes = 0;
+  }
+
   bool read_name(std::uint32_t field, const std::byte* end, NameFields* out, KeptLevel level) {
     Nested whole;
     if (!nested(field, end, &whole)) {
@@ -406,13 +465,14 @@ class PlainReader {
   const std::byte* const message_end_;
   const std::uint32_t base_;
   UpstreamMessage& m_;
+  PlainNames* const names_;
   PlainMarks marks_;
 };
 
 }  // namespace
 
-bool read_plain(Piece bytes, std::size_t size, UpstreamMessage* message, PlainMarks* marks) {
-  PlainReader reader(bytes.data(), bytes.data() + bytes.size(), static_cast<std::ptrdiff_t>(size), 0, message);
+bool read_plain(Piece bytes, std::size_t size, UpstreamMessage* message, PlainMarks* marks, PlainNames* names) {
+  PlainReader reader(bytes.data(), bytes.data() + bytes.size(), static_cast<std::ptrdiff_t>(size), 0, message, names);
   const bool done = reader.read();
   if (marks != nullptr) {
     *marks = reader.marks();

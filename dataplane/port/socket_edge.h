@@ -14,6 +14,7 @@
 #include "edge/encoded_cache.h"
 #include "edge/mac_batch.h"
 #include "edge/mac_memo.h"
+#include "edge/proto_plain.h"
 #include "edge/translate.h"
 #include "edge/transport.h"
 #include "port/edge_open.h"
@@ -21,6 +22,7 @@
 
 namespace slipway {
 
+inline constexpr std::uint32_t kEdgeNames = 32;     // connections whose last names are remembered
 inline constexpr std::uint32_t kEdgePieces = 4096;  // of one message: 4 MiB in DATA frames of 1 KiB
 
 // Messages of one connection's events, read and their MACs compared ahead, as many as are hashed side by side.
@@ -57,6 +59,7 @@ struct EdgeWorker {
   MacMemo memo;
   MacBatch batch{&memo};
   EncodedCache encoded;
+  std::array<PlainNames, kEdgeNames> names;     // of connections by their link
   std::uint64_t feeds = 0;
   EdgeAhead ahead;
   std::array<EdgeOutgoing, kMacBatch> outgoing;

@@ -75,6 +75,15 @@ void keep_front(EncodedMessage& entry, const UpstreamMessage& m, const PlainMark
   }
 }
 
+void keep_covered(PlainNames& names, std::size_t bytes, std::span<const std::byte> covered) {
+  if (bytes > names.covered.size()) {
+    names.bytes = 0;
+    return;
+  }
+  std::memcpy(names.covered.data(), covered.data(), bytes);
+  names.covered_bytes = static_cast<std::uint32_t>(bytes);
+}
+
 void clear(UpstreamMessage& message) {
   static_cast<UpstreamValues&>(message) = {};
   message.run_count = 0;
@@ -381,7 +390,8 @@ void SocketEngine::Impl::read_edge_message(EdgeStream& edge, const MacRules& rul
   ahead.compare[i] = false;
   ahead.fault[i] = EdgeFault::kNone;
   PlainMarks marks;
-  const bool plain = !bytes.pieces().empty() && read_plain(bytes.pieces()[0], bytes.size(), &message, &marks);
+  PlainNames& names = edges_->names[edge.link % kEdgeNames];
+  const bool plain = !bytes.pieces().empty() && read_plain(bytes.pieces()[0], bytes.size(), &message, &marks, &names);
   if (!plain) {
     marks = {};
     clear(message);
@@ -395,10 +405,14 @@ void SocketEngine::Impl::read_edge_message(EdgeStream& edge, const MacRules& rul
   }
   bytes.copy(*message.header_mac, ahead.received[i].data());
   const std::span<std::byte> room = edges_->batch.room(*rules.mac);
-  const std::size_t covered = room.empty() ? 0 : HeaderMac::covered(message, bytes, room.first<kMacHeaderBytes>());
+  const std::span known = plain && names.same ? std::span(names.covered).first(names.covered_bytes) : std::span<std::byte>();
+  const std::size_t covered = room.empty() ? 0 : HeaderMac::covered(message, bytes, room.first<kMacHeaderBytes>(), known);
   if (covered == 0) {
     edges_->batch.add(*rules.mac, message, bytes, ahead.expected[i].data(), edge.mac_in);
     return;
+  }
+  if (plain && names.same && names.covered_bytes == 0) {
+    keep_covered(names, HeaderMac::covered_names(message, bytes), room);
   }
   if (plain && goes_on(message, marks)) {
     EncodedMessage& entry = edges_->encoded.make();

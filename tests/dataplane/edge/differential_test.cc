@@ -13,6 +13,7 @@
 
 #include "dataplane.pb.h"
 #include "edge/link_message.h"
+#include "edge/proto_plain.h"
 #include "golden.h"
 #include "pieces_of.h"
 
@@ -436,6 +437,71 @@ TEST_P(Differential, TheShortWayReadsTheSame) {
       ASSERT_NO_FATAL_FAILURE(expect_same_behind_the_node(original, bytes_of(original.SerializeAsString()), generator));
     }
   }
+}
+
+// Reads with and without what the last messages left in *names; both must see the same, and cover the same. True: the names were
+// the last ones.
+bool expect_names_alike(const Bytes& bytes, PlainNames* names) {
+  UpstreamMessage with;
+  UpstreamMessage without;
+  PlainMarks marks;
+  PlainMarks marks_without;
+  const bool plain = read_plain(bytes, bytes.size(), &without, &marks_without);
+  EXPECT_EQ(read_plain(bytes, bytes.size(), &with, &marks, names), plain);
+  if (!plain) {
+    return false;
+  }
+  EXPECT_TRUE(static_cast<const UpstreamValues&>(with) == static_cast<const UpstreamValues&>(without));
+  EXPECT_EQ(with.level_bytes, without.level_bytes);
+  EXPECT_EQ(marks.ttl_at, marks_without.ttl_at);
+  EXPECT_EQ(marks.incoming_conn_at, marks_without.incoming_conn_at);
+  const bool same_runs = std::ranges::equal(with.runs(), without.runs(), [](const KeptRun& a, const KeptRun& b) { return a.level == b.level && a.range == b.range; });
+  EXPECT_TRUE(same_runs);
+  const CutMessage message = whole(bytes);
+  std::array<std::byte, kMacHeaderBytes> covered;
+  std::array<std::byte, kMacHeaderBytes> wanted;
+  const std::size_t size = HeaderMac::covered(without, message.pieces(), wanted);
+  const std::size_t names_size = HeaderMac::covered_names(without, message.pieces());
+  if (size != 0 && names->same) {
+    const Bytes known(wanted.begin(), wanted.begin() + static_cast<std::ptrdiff_t>(names_size));
+    EXPECT_EQ(HeaderMac::covered(with, message.pieces(), covered, known), size);
+    EXPECT_EQ(std::memcmp(covered.data(), wanted.data(), size), 0);
+  }
+  return names->same;
+}
+
+TEST_P(Differential, NamesThatCameBeforeChangeNothing) {
+  Generator generator(GetParam() + 5000, true);
+  PlainNames names;
+  std::size_t same = 0;
+  pb::SLIMHeader last;
+  for (int i = 0; i < 3000; ++i) {
+    pb::Message message;
+    pb::Publish& publish = *message.mutable_publish();
+    generator.fill(publish.mutable_header());
+    generator.fill(publish.mutable_session());
+    publish.mutable_msg()->mutable_app_payload()->set_blob(std::string(generator.below(300), 'b'));
+    if (generator.below(5) != 0) {
+      *publish.mutable_header()->mutable_source() = last.source();
+      *publish.mutable_header()->mutable_destination() = last.destination();
+      if (generator.below(8) == 0) {
+        publish.mutable_header()->clear_destination();
+      }
+      if (generator.below(2) == 0) {  // the sizes before the names are the same then
+        publish.mutable_header()->set_identity(std::string(236, 'i'));
+        publish.mutable_header()->set_header_mac(std::string(32, 'm'));
+      }
+    }
+    last = publish.header();
+    std::string text = message.SerializeAsString();
+    same += expect_names_alike(bytes_of(text), &names) ? 1 : 0;
+    for (int k = 0; k < 2; ++k) {
+      text[generator.below(std::min<std::size_t>(text.size(), 120))] ^= static_cast<char>(1 << generator.below(8));
+      expect_names_alike(bytes_of(text), &names);
+    }
+    ASSERT_FALSE(HasFailure()) << testing::PrintToString(text);
+  }
+  EXPECT_GT(same, 100u);
 }
 
 INSTANTIATE_TEST_SUITE_P(Seeds, Differential, testing::Range(1u, 9u));
