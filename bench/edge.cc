@@ -52,7 +52,7 @@ class Starter {
     return node(slipwayd_path(), name, fmt::format("slipway:\n  log_level: warn\n  api: {{unix: {}.sock}}\n", name));
   }
   EdgeServer reference() { return node(reference_, folder_.file(fmt::format("reference-{}", ++count_)), ""); }
-  EdgeServer relay(std::size_t subscribers) {
+  EdgeServer relay(std::size_t subscribers, bool macs = false) {
     const int listener = socket(AF_INET, SOCK_STREAM, 0);
     sockaddr_in address{};
     address.sin_family = AF_INET;
@@ -63,7 +63,7 @@ class Starter {
       die("the relay cannot listen");
     }
     EdgeServer server{.port = ntohs(address.sin_port), .negotiates = false};
-    server.process = std::make_unique<ServerProcess>([=] { run_edge_relay(listener, subscribers); });
+    server.process = std::make_unique<ServerProcess>([=] { run_edge_relay(listener, subscribers, macs); });
     close(listener);
     return server;
   }
@@ -144,6 +144,9 @@ class Run {
           compare_load(kLoads[i], a, b, i);
         }
       }
+      if (!with_reference_ && receivers == 1 && options_.wants(kLoads[0].name)) {
+        explain_floor(a);
+      }
     }
     if (options_.quick) {
       return;
@@ -156,6 +159,20 @@ class Run {
         compare_load(kPaced[i], a, b, kLoads.size() + i);
       }
     }
+  }
+
+  // How much of what lies between us and the floor the header MACs are.
+  void explain_floor(Flow& ours) {
+    EdgeServer server = starter_.relay(1, true);
+    Flow theirs(loop_, server, 1, false);
+    const std::uint64_t ns = std::uint64_t{options_.block_ms} * 1'000'000;
+    std::vector<double> ratios;
+    theirs.run(kLoads[0], ns);
+    for (std::uint32_t pair = 0; pair < std::max(options_.pairs / 2, 1u); ++pair) {
+      const double mine = ours.run(kLoads[0], ns).cost_us();
+      ratios.push_back(theirs.run(kLoads[0], ns).cost_us() / mine);
+    }
+    figure(fmt::format("{} CPU of a relay that reads messages and computes their MACs, over slipwayd's", kLoads[0].name), median(ratios));
   }
 
   void compare_load(const Load& load, Flow& ours, Flow& theirs, std::size_t index) {

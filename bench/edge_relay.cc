@@ -9,11 +9,15 @@
 
 #include <algorithm>
 #include <array>
+#include <bit>
 #include <cerrno>
 #include <cstdlib>
 #include <cstring>
 #include <memory>
 #include <vector>
+
+#include "edge/mac_batch.h"
+#include "edge/proto_message.h"
 
 namespace slipway::bench {
 namespace {
@@ -24,6 +28,53 @@ constexpr std::size_t kQueueBytes = 4u << 20;       // towards one subscriber: t
 constexpr std::int32_t kWindowBytes = 1 << 20;
 
 class Relay;
+
+// Reads the messages of a stream, and computes of each header the MAC that a node would compare and the one that it would send,
+// as our node does: side by side, going on from where names were hashed.
+class MacWork {
+ public:
+  MacWork() : macs_{HeaderMac(LinkKey{}, kLinkIds[0]), HeaderMac(LinkKey{}, kLinkIds[1])} {}
+  void take(const std::uint8_t* data, std::size_t bytes) {
+    input_.insert(input_.end(), data, data + bytes);
+    std::size_t at = 0;
+    while (input_.size() - at >= kPrefixBytes) {
+      std::uint32_t size = 0;
+      std::memcpy(&size, &input_[at + 1], sizeof size);
+      size = std::byteswap(size);
+      if (input_.size() - at - kPrefixBytes < size) {
+        break;
+      }
+      add({reinterpret_cast<const std::byte*>(&input_[at + kPrefixBytes]), size});
+      at += kPrefixBytes + size;
+    }
+    batch_.run();
+    input_.erase(input_.begin(), input_.begin() + static_cast<std::ptrdiff_t>(at));
+  }
+
+ private:
+  static constexpr std::size_t kPrefixBytes = 5;
+  static constexpr std::array<std::string_view, 2> kLinkIds = {"00000000-0000-4000-8000-000000000000", "00000000-0000-4000-8000-000000000001"};
+
+  void add(Piece bytes) {
+    UpstreamMessage message;
+    const Pieces pieces({&bytes, 1});
+    if (parse_message(pieces, &message) != EdgeFault::kNone) {
+      std::_Exit(1);
+    }
+    for (std::size_t i = 0; i < macs_.size(); ++i) {
+      if (batch_.full()) {
+        batch_.run();
+      }
+      batch_.add(macs_[i], message, pieces, result_[i].data(), habits_[i]);
+    }
+  }
+
+  std::vector<std::uint8_t> input_;
+  std::array<HeaderMac, 2> macs_;
+  std::array<MacHabit, 2> habits_;
+  std::array<std::array<std::byte, kHeaderMacBytes>, 2> result_;
+  MacBatch batch_{nullptr};
+};
 
 struct Connection {
   Relay* relay = nullptr;
@@ -42,7 +93,7 @@ struct Connection {
 
 class Relay {
  public:
-  Relay(int listener, std::size_t subscribers);
+  Relay(int listener, std::size_t subscribers, bool macs);
   [[noreturn]] void run();
 
  private:
@@ -61,9 +112,11 @@ class Relay {
   nghttp2_session_callbacks* callbacks_ = nullptr;
   std::vector<std::unique_ptr<Connection>> connections_;
   std::array<std::uint8_t, kReadBytes> input_;
+  std::unique_ptr<MacWork> macs_;
 };
 
-Relay::Relay(int listener, std::size_t subscribers) : epoll_(epoll_create1(EPOLL_CLOEXEC)) {
+Relay::Relay(int listener, std::size_t subscribers, bool macs)
+    : epoll_(epoll_create1(EPOLL_CLOEXEC)), macs_(macs ? std::make_unique<MacWork>() : nullptr) {
   nghttp2_session_callbacks_new(&callbacks_);
   nghttp2_session_callbacks_set_on_frame_recv_callback(callbacks_, &Relay::on_header_end);
   nghttp2_session_callbacks_set_on_data_chunk_recv_callback(callbacks_, &Relay::on_data);
@@ -201,7 +254,11 @@ int Relay::on_header_end(nghttp2_session* session, const nghttp2_frame* frame, v
 }
 
 int Relay::on_data(nghttp2_session*, std::uint8_t, std::int32_t, const std::uint8_t* data, std::size_t bytes, void* user) {
-  for (const auto& to : static_cast<Connection*>(user)->relay->connections_) {
+  Relay& relay = *static_cast<Connection*>(user)->relay;
+  if (relay.macs_ != nullptr) {
+    relay.macs_->take(data, bytes);
+  }
+  for (const auto& to : relay.connections_) {
     if (to->publisher) {
       continue;
     }
@@ -236,6 +293,6 @@ ssize_t Relay::next_data(nghttp2_session*, std::int32_t, std::uint8_t* to, std::
 
 }  // namespace
 
-void run_edge_relay(int listener, std::size_t subscribers) { Relay(listener, subscribers).run(); }
+void run_edge_relay(int listener, std::size_t subscribers, bool macs) { Relay(listener, subscribers, macs).run(); }
 
 }  // namespace slipway::bench

@@ -29,7 +29,7 @@ class MacHabit {
  private:
   friend class MacBatch;
   static constexpr std::uint8_t kPatience = 64;
-  static constexpr std::uint8_t kRarely = 16;
+  static constexpr std::uint8_t kRarely = 64;
   std::uint8_t misses_ = 0;
   std::uint8_t turn_ = 0;
   std::uint32_t names_ = 0;  // of HashedNames
