@@ -128,7 +128,7 @@ TEST(MacBatch, TheMemoIsSeldomAskedWhereNothingRepeats) {
     habit.told(false);
   }
   int asked = 0;
-  for (int i = 0; i < 160; ++i) {
+  for (int i = 0; i < 640; ++i) {
     asked += habit.asks() ? 1 : 0;
   }
   EXPECT_EQ(asked, 10);
