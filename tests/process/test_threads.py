@@ -90,9 +90,12 @@ def native_applications_come_and_go(node, turn):
         link.close()
 
 
+NOBODY_HEARD = 8  # within the second that is measured: a sanitized node with all this to do
+
+
 def load(pattern, *words):
     def run(node, turn):
-        ctl(node, "bench", pattern, "--size", "256", "--duration", "1", *words)
+        ctl(node, "bench", pattern, "--size", "256", "--duration", "1", *words, codes=(0, NOBODY_HEARD))
     return run
 
 
@@ -138,9 +141,9 @@ def controller_is_asked(node, turn):
     service.close()
 
 
-def ctl(node, *words):
+def ctl(node, *words, codes=(0,)):
     done = subprocess.run([CTL, "--api", f"unix://{node.api}", "--node", node.tcp, *words], capture_output=True, text=True, timeout=4 * PATIENCE, check=False)
-    assert done.returncode == 0, (words, done.stdout, done.stderr)
+    assert done.returncode in codes, " ".join(map(str, words)) + done.stdout + done.stderr
     return done.stdout
 
 

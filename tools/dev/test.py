@@ -3,6 +3,7 @@
   tools/test                                every test
   tools/test mls dataplane/frame            tests whose suite or name contains one of the words
   tools/test --sanitize=address,undefined   the same in a build with these sanitizers (or: thread)
+  tools/test --jobs 1                       one after the other (default: two at once, which is half the time, as most of it is waiting)
   tools/test --list                         what there is
 
 The last line is `N passed, N failed, N skipped`; the exit code is 0 only if none failed.
@@ -16,6 +17,7 @@ import sys
 import tempfile
 import time
 import xml.etree.ElementTree as ET
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
 
 TOP = Path(__file__).resolve().parent.parent.parent
@@ -95,10 +97,22 @@ def run_one(test, folder, sanitize, environment):
     return passed, failed, skipped, reasons, output.decode(errors="replace"), seconds
 
 
+def results(tests, folder, arguments, environment):
+    """Each test and its result, as they end. Long ones (`priority` in their meson.build) begin first."""
+    def run(test):
+        return run_one(test, folder, arguments.sanitize, environment)
+
+    with ThreadPoolExecutor(arguments.jobs) as pool:
+        running = {pool.submit(run, test): test for test in sorted(tests, key=lambda test: -test["priority"])}
+        for done in as_completed(running):
+            yield running[done], done.result()
+
+
 def main():
     parser = argparse.ArgumentParser(prog="tools/test", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("words", nargs="*")
     parser.add_argument("--sanitize", default="", choices=["", "address,undefined", "thread"])
+    parser.add_argument("--jobs", type=int, default=2, choices=range(1, 65), metavar="N")
     parser.add_argument("--list", action="store_true")
     arguments = parser.parse_args()
     folder = build(arguments.sanitize)
@@ -115,9 +129,7 @@ def main():
     environment.setdefault("UBSAN_OPTIONS", "print_stacktrace=1:halt_on_error=1")
     environment.setdefault("TSAN_OPTIONS", f"suppressions={TOP}/tests/support/tsan.supp:second_deadlock_stack=1")
     totals = [0, 0, 0]
-    for test in tests:
-        passed, failed, skipped, reasons, output, seconds = run_one(
-            test, folder, arguments.sanitize, environment)
+    for test, (passed, failed, skipped, reasons, output, seconds) in results(tests, folder, arguments, environment):
         totals = [a + b for a, b in zip(totals, (passed, failed, skipped))]
         verdict = "FAILED" if failed else "ok"
         print(f"{verdict:6} {test['name']}: {passed} passed, {failed} failed, {skipped} skipped ({seconds:.1f} s)",
