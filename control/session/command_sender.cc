@@ -42,8 +42,6 @@ bool CommandSender::awaits(CommandPurpose purpose, const FullName& source, std::
   return open != nullptr && std::ranges::find(open->awaited, source) != open->awaited.end();
 }
 
-bool CommandSender::awaits_any(CommandPurpose purpose, std::uint32_t id) const { return find(purpose, id) != nullptr; }
-
 std::size_t CommandSender::awaited(std::uint32_t id) const {
   const auto at = std::ranges::find_if(open_, [id](const Open& open) { return std::ranges::find(open.ids, id) != open.ids.end(); });
   return at == open_.end() ? 0 : at->awaited.size();

@@ -48,8 +48,6 @@ class CommandSender {
   void send(TimeMs now, CommandPurpose purpose, SessionMessage message, std::vector<FullName> awaited, Ids ids = Ids::kSame);
   // An open command of this purpose waits for this source under this id.
   [[nodiscard]] bool awaits(CommandPurpose purpose, const FullName& source, std::uint32_t id) const;
-  // The same, whatever source: for discovery, where the answerer's id is not known.
-  [[nodiscard]] bool awaits_any(CommandPurpose purpose, std::uint32_t id) const;
   // The source answered; false if nothing waited for it.
   bool answered(CommandPurpose purpose, const FullName& source, std::uint32_t id);
   // Ends the command without a result.

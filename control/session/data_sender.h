@@ -62,6 +62,8 @@ class DataSender {
   // Members that answered nothing since a message that they never acknowledged was sent: they should be put offline.
   [[nodiscard]] std::vector<MemberSlot> take_unreachable() { return std::exchange(unreachable_, {}); }
 
+  // There is somewhere to send to: what is published now goes out, or waits for nothing but receivers.
+  [[nodiscard]] bool started() const { return !destination_.empty(); }
   // Nothing waits for an acknowledgement.
   [[nodiscard]] bool idle() const { return open_ == 0; }
   // Ends what is open: with the fault if it was never sent, else as undelivered.

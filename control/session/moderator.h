@@ -46,7 +46,6 @@ class Moderator final : public Session {
   Call refresh_keys(TimeMs now, OperationId operation) override;
   [[nodiscard]] bool is_moderator() const override { return true; }
   [[nodiscard]] bool active() const override { return roster_.size() > 1 || facts_.is_group(); }
-  [[nodiscard]] std::size_t waiting_tasks() const { return tasks_.size(); }
   [[nodiscard]] std::uint32_t last_commit() const { return last_commit_; }
 
  private:

@@ -35,11 +35,6 @@ void Roster::remove(MemberSlot slot) {
   slots_[slot].reset();
 }
 
-void Roster::clear() {
-  slots_.clear();
-  by_name_.clear();
-}
-
 std::size_t Roster::instances_of(const FullName& name) const {
   std::size_t count = 0;
   for_each([&](MemberSlot, const Member& member) { count += member.name.same_service(name); });

@@ -30,7 +30,6 @@ class Roster {
   // The slot; kNoSlot if the roster is full. A member that is there already is left as it is.
   MemberSlot add(const ParticipantInfo& participant);
   void remove(MemberSlot slot);
-  void clear();
 
   [[nodiscard]] MemberSlot find(const Name& name) const;
   [[nodiscard]] bool is(MemberSlot slot, const Name& name) const {

@@ -456,6 +456,9 @@ void Session::settle(TimeMs now) {
     after_event(now);
     const auto result = commands_.take_result();
     if (!result) {
+      if (drain(now)) {  // a member that was taken out just now was the last that a message waited for
+        continue;
+      }
       store_what_changed();
       return;
     }
@@ -467,16 +470,20 @@ void Session::settle(TimeMs now) {
   }
 }
 
-void Session::drain(TimeMs now) {
+bool Session::drain(TimeMs now) {
   const bool drained = sender_.idle() || (drain_until_ != 0 && now >= drain_until_);
   if (phase_ == Phase::kDraining && drained) {
     phase_ = Phase::kLeaving;
     drain_until_ = 0;
     begin_leaving(now);
-  } else if (phase_ == Phase::kOpen && status_change_ && !status_sent_ && drained) {
+    return true;
+  }
+  if (phase_ == Phase::kOpen && status_change_ && !status_sent_ && drained) {
     drain_until_ = 0;
     send_status(now);
+    return true;
   }
+  return false;
 }
 
 void Session::on_subscription(TimeMs now, const FullName& name, bool accepted) {

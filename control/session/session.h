@@ -198,7 +198,7 @@ class Session {
   void send_status(TimeMs now);
   void tick(TimeMs now);
   void settle(TimeMs now);
-  void drain(TimeMs now);
+  bool drain(TimeMs now);                    // true: what waited for open messages has gone on
   void put_unreachable_offline(TimeMs now);
   void use_data_id();
   void store_progress();

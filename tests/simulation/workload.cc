@@ -138,7 +138,8 @@ void World::publish(std::uint32_t index, SessionHandle handle, std::optional<Ful
   });
   const bool reliable = session.facts().reliability.has_value();
   const OperationId operation = checks_.begin(to ? OperationKind::kDirected : OperationKind::kPublish, app.name.hashed(), now_);
-  checks_.published(operation, session.facts().id, reliable, std::move(expected), session.epoch() == 0);
+  const bool waits = session.epoch() == 0 || !session.sender().started();  // for the first member, or until a restored session is back
+  checks_.published(operation, session.facts().id, reliable, std::move(expected), waits);
   const Outgoing content{.payload = payload_of(operation)};
   const auto result = to ? app.layer->publish_to(clock_of(app), handle, *to, content, operation)
                          : app.layer->publish(clock_of(app), handle, content, operation);

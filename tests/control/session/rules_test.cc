@@ -119,6 +119,28 @@ TEST_P(Rules, WhoMissesACommitAsksThoughAnotherCameLate) {
   EXPECT_EQ(at(b).epoch(), at(a).epoch());
 }
 
+// What closing waits for ends with the removal, not with whatever happens next.
+TEST_P(Rules, ClosesWhenTheLastMemberThatAMessageWaitedForIsTakenOut) {
+  group = *a.layer.create_group(wire.now, data_channel(), control_channel(), reliable(GetParam()));
+  EXPECT_TRUE(a.layer.invite(wire.now, group, b.name, 1));
+  wire.run();
+  ASSERT_TRUE(a.succeeded(1));
+  b.deaf = true;
+  EXPECT_TRUE(a.layer.invite(wire.now, group, service_of("nobody"), 2));
+  EXPECT_TRUE(a.layer.remove(wire.now, group, b.name, 3));
+  wire.pass(300);
+  EXPECT_TRUE(a.layer.publish(wire.now, group, {"", bytes_of("unheard"), {}}, 4));
+  EXPECT_TRUE(a.layer.close(wire.now, group, 5));
+  wire.run();
+  EXPECT_TRUE(a.closed.empty());
+  wire.pass(100);  // nobody has answered to the end, so that the removal has its turn
+  EXPECT_EQ(fault(a, 2), SessionFault::kNotFound);
+  EXPECT_TRUE(a.succeeded(5));
+  ASSERT_EQ(a.closed.size(), 1u);
+  ASSERT_NE(a.result(4), nullptr);
+  EXPECT_EQ(a.result(4)->undelivered.size(), 1u);
+}
+
 TEST_P(Rules, LateOrderToLeaveDoesNotEndTheNextMembership) {
   three();
   wire.lose = [this](const SessionMessage& m) { return m.destination == b.name; };
