@@ -347,6 +347,9 @@ void Moderator::send_welcome(TimeMs now, Candidate& candidate, const std::option
   if (const auto before = receiver_.last_id_before(candidate.found)) {
     // Others may have heard more of it than we: a window more at most, on either side of what we know.
     message.metadata.insert_or_assign(std::string(metadata_key::kDataAfter), std::to_string((*before + 2 * kSendWindow) & kMaxDataId));
+  } else if (const std::uint64_t life = roster_version_ >> kRosterLifeBit; life != 0 && facts_.is_group()) {
+    // It may have been in before we were restored, and others may remember what we have forgotten.
+    message.metadata.insert_or_assign(std::string(metadata_key::kDataAfter), std::to_string((life * kDataIdsALife) & kMaxDataId));
   }
   if (facts_.is_group() && all_ours(roster_, facts_.local)) {
     message.metadata.insert_or_assign(std::string(kAllOursKey), std::string(metadata_key::kTrue));
