@@ -126,6 +126,8 @@ void Moderator::on_rejoin_request(TimeMs now, const SessionMessage& message, Mem
     return;
   }
   first_time(message);
+  // Whoever is behind, or was restarted, cannot acknowledge what the others wait for: its own return tells it all of that.
+  commands_.forget(message.source, CommandPurpose::kUpdate);
   std::erase_if(tasks_, [&](const Task& task) { return task.kind == TaskKind::kRejoin && task.who == message.source; });
   Task task{TaskKind::kRejoin, message.source, kNoOperation, request.key_package, message};
   tasks_.push_back(std::move(task));

@@ -100,6 +100,7 @@ void Participant::on_welcome(TimeMs now, const SessionMessage& message) {
   }
   key_package_ = nullptr;
   behind_ = false;
+  unanswered_rejoin_.reset();
   readmission_.reset();
   roster_version_ = version_of(message);
   life_ = roster_version_ >> kRosterLifeBit;
@@ -316,6 +317,7 @@ void Participant::removed_from_group(TimeMs now) {
   if (stopped_ != SessionFault::kRemoved) {
     stop_sending(SessionFault::kRemoved);
     commands_.cancel(CommandPurpose::kRejoin);
+    unanswered_rejoin_.reset();
     readmission_.reset();
     behind_ = false;
     gap_deadline_ = 0;
@@ -353,6 +355,7 @@ void Participant::begin_leaving(TimeMs now) {
     return;
   }
   commands_.cancel_all();
+  unanswered_rejoin_.reset();
   readmission_.reset();
   SessionMessage farewell = command(MessageType::kLeaveRequest, moderator_, LeaveRequest{});
   farewell.metadata.emplace(metadata_key::kLeaving, metadata_key::kTrue);
@@ -364,6 +367,7 @@ void Participant::on_result(TimeMs now, const CommandResult& result) {
   if (result.purpose == CommandPurpose::kLeave) {
     finish(state_ == State::kActive ? CloseReason::kByUs : CloseReason::kSetupFailed);
   } else if (result.purpose == CommandPurpose::kRejoin && !result.missing.empty()) {
+    unanswered_rejoin_ = result.id;
     rejoin_failed(now, "asking the moderator to be let in again");
   }
 }

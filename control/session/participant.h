@@ -101,6 +101,7 @@ class Participant final : public Session {
   bool behind_ = false;                  // our epoch is known to be old
   TimeMs next_rejoin_ = 0;
   TimeMs rejoin_pause_ms_ = 0;
+  std::optional<std::uint32_t> unanswered_rejoin_;  // the request that we gave up last, until we ask anew
   std::optional<Readmission> readmission_;
   std::vector<OperationId> rejoin_operations_;
 };

@@ -37,7 +37,19 @@ const Session* World::only_session(const App& app, std::uint32_t session_id) {
 
 void World::take(std::uint32_t index, SessionMessage message) { apps_[index].layer->on_message(clock_of(apps_[index]), std::move(message)); }
 
+// Whoever comes back hears with its return what it was to acknowledge.
+void World::excuse(std::uint32_t index, const Session* session, const SessionMessage& message) {
+  for (auto& [key, open] : updates_) {
+    if (key.first == index && session != nullptr && open.session == session->facts().handle && !session->replies().has_seen(message)) {
+      open.excused.push_back(message.source.hashed());
+    }
+  }
+}
+
 void World::hear(std::uint32_t index, SessionMessage message) {
+  if (message.type == MessageType::kRejoinRequest && message.authentic) {
+    excuse(index, only_session(apps_[index], message.session_id), message);
+  }
   if (message.type == MessageType::kGroupAck && message.authentic) {
     hear_answer(index, std::move(message));
   } else if (carries_data(message.type)) {
@@ -99,11 +111,7 @@ void World::hear_return(std::uint32_t index, SessionMessage message) {
   App& app = apps_[index];
   const auto& update = std::get<UpdateParticipantState>(message.payload);
   const Session* session = only_session(app, message.session_id);
-  for (auto& [key, open] : updates_) {
-    if (key.first == index && session != nullptr && open.session == session->facts().handle) {
-      open.excused.push_back(message.source.hashed());
-    }
-  }
+  excuse(index, session, message);
   const bool copied = (session != nullptr && session->replies().has_seen(message)) ||
                       answered_.contains({index, app.life, message.session_id, message.message_id, message.source.hashed()});
   const bool told = session != nullptr && !copied && session->facts().mls && session->facts().is_group() && !session->offline() &&

@@ -199,6 +199,7 @@ class World {
   void hear_answer(std::uint32_t index, SessionMessage message);
   void hear_data(std::uint32_t index, SessionMessage message);
   void hear_return(std::uint32_t index, SessionMessage message);
+  void excuse(std::uint32_t index, const Session* session, const SessionMessage& message);
   void hear_update(std::uint32_t index, SessionMessage message);
   void hear_command(std::uint32_t index, SessionMessage message);
   void take(std::uint32_t index, SessionMessage message);

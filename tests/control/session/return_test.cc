@@ -98,6 +98,43 @@ TEST_F(Return, WaitsForTheListIfMembersCameMeanwhile) {
   expect_in_step();
 }
 
+// Else many that ask and give up at the same times might never be let in.
+TEST_F(Return, AnswerIsTakenThoughItComesLate) {
+  std::optional<SessionMessage> answer;
+  wire.lose = [&](const SessionMessage& m) {
+    if (m.type == T::kRejoinReply) {
+      answer = m;
+    }
+    return m.type == T::kRejoinReply;
+  };
+  ask();
+  for (int i = 0; i < 100 && b.result(10) == nullptr; ++i) {
+    wire.pass(100);
+  }
+  ASSERT_NE(b.result(10), nullptr);
+  EXPECT_TRUE(b.result(10)->error);
+  const auto asked = wire.count(T::kRejoinRequest);
+  wire.lose = nullptr;
+  wire.inject(b, *answer);
+  EXPECT_GT(at(b).epoch(), old_epoch);
+  expect_in_step();
+  EXPECT_EQ(wire.count(T::kRejoinRequest), asked);
+}
+
+TEST_F(Return, WhoAsksIsNotAwaitedByOthers) {
+  b.deaf = true;
+  EXPECT_TRUE(a.layer.invite(wire.now, group, d.name, 3));
+  wire.run();
+  EXPECT_EQ(a.result(3), nullptr);
+  b.deaf = false;
+  ask();
+  EXPECT_TRUE(a.succeeded(3));
+  EXPECT_EQ(wire.count(T::kRejoinReply), 1u);
+  wire.pass(200);
+  EXPECT_TRUE(b.succeeded(10));
+  expect_in_step();
+}
+
 TEST_F(Return, ListMayComeBeforeTheAnswer) {
   bob_misses_dave();
   std::optional<SessionMessage> answer;
