@@ -14,7 +14,8 @@ namespace slipway {
 
 namespace {
 
-constexpr std::string_view kIdentityName = "identity";   // in the store
+constexpr std::string_view kIdentityName = "identity";  // in the store
+
 IdentityBinding binding_of(const std::string& word) {
   return word == "off" ? IdentityBinding::kOff : word == "enforce" ? IdentityBinding::kEnforce : IdentityBinding::kWarn;
 }
@@ -48,8 +49,8 @@ std::expected<Identity, std::string> NodeChannels::Impl::make_identity() {
     }
   }
   auto key = !settings.private_key_file.empty()  ? SigningKey::load(settings.private_key_file)
-             : !kept_key(kept).empty() ? SigningKey::import(kept_key(kept))
-                                           : SigningKey::generate();
+             : !kept_key(kept).empty()         ? SigningKey::import(kept_key(kept))
+                                               : SigningKey::generate();
   if (!key) {
     return std::unexpected(fmt::format("the node's key{}{}: {}", settings.private_key_file.empty() ? "" : " in ", settings.private_key_file,
                                        key.error().message()));

@@ -100,8 +100,7 @@ void Participant::on_welcome(TimeMs now, const SessionMessage& message) {
   }
   key_package_ = nullptr;
   behind_ = false;
-  unanswered_rejoin_.reset();
-  readmission_.reset();
+  forget_rejoin();
   roster_version_ = version_of(message);
   life_ = roster_version_ >> kRosterLifeBit;
   apply_roster(now, welcome.participants, {}, true);
@@ -317,8 +316,7 @@ void Participant::removed_from_group(TimeMs now) {
   if (stopped_ != SessionFault::kRemoved) {
     stop_sending(SessionFault::kRemoved);
     commands_.cancel(CommandPurpose::kRejoin);
-    unanswered_rejoin_.reset();
-    readmission_.reset();
+    forget_rejoin();
     behind_ = false;
     gap_deadline_ = 0;
     give_up_at_ = now + kRemovedDeadlineMs;  // the moderator's leave request ends it sooner
@@ -355,8 +353,7 @@ void Participant::begin_leaving(TimeMs now) {
     return;
   }
   commands_.cancel_all();
-  unanswered_rejoin_.reset();
-  readmission_.reset();
+  forget_rejoin();
   SessionMessage farewell = command(MessageType::kLeaveRequest, moderator_, LeaveRequest{});
   farewell.metadata.emplace(metadata_key::kLeaving, metadata_key::kTrue);
   stamp_version(farewell);

@@ -88,6 +88,7 @@ class Participant final : public Session {
   bool let_in_again(TimeMs now);
   void not_let_in(TimeMs now);
   void rejoin_failed(TimeMs now, const char* why);
+  void forget_rejoin();  // no answer is taken any more, nor one that waits for its list
 
   State state_ = State::kJoining;
   SharedBytes key_package_;              // of the join reply

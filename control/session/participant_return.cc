@@ -125,6 +125,11 @@ void Participant::rejoin_failed(TimeMs now, const char* why) {
   next_rejoin_ = now + rejoin_pause_ms_;
 }
 
+void Participant::forget_rejoin() {
+  unanswered_rejoin_.reset();
+  readmission_.reset();
+}
+
 void Participant::on_member_heartbeat(TimeMs now, MemberSlot slot, const Heartbeat&, std::uint64_t version) {
   // Its first commit of this life is on the way to us, or got lost, or does not follow what we know.
   if (group_ && roster_[slot].name == moderator_ && version >> kRosterLifeBit > life_ && gap_deadline_ == 0 && !resuming()) {

@@ -18,6 +18,7 @@ class Return : public ::testing::Test {
   Endpoint& d = wire.add("dave", 4);
   SessionHandle group{};
   std::uint64_t old_epoch = 0;
+  std::optional<SessionMessage> answer;
 
   void SetUp() override {
     group = *a.layer.create_group(wire.now, data_channel(), control_channel(), reliable(true));
@@ -36,6 +37,15 @@ class Return : public ::testing::Test {
     ASSERT_TRUE(a.succeeded(3));
     ASSERT_EQ(at(b).epoch(), old_epoch);
     b.deaf = false;
+  }
+  // The last of them stays in hand.
+  void lose_answers() {
+    wire.lose = [this](const SessionMessage& m) {
+      if (m.type == T::kRejoinReply) {
+        answer = m;
+      }
+      return m.type == T::kRejoinReply;
+    };
   }
   void ask() {
     EXPECT_TRUE(b.layer.refresh_keys(wire.now, b.opened[0], 10));
@@ -100,13 +110,7 @@ TEST_F(Return, WaitsForTheListIfMembersCameMeanwhile) {
 
 // Else many that ask and give up at the same times might never be let in.
 TEST_F(Return, AnswerIsTakenThoughItComesLate) {
-  std::optional<SessionMessage> answer;
-  wire.lose = [&](const SessionMessage& m) {
-    if (m.type == T::kRejoinReply) {
-      answer = m;
-    }
-    return m.type == T::kRejoinReply;
-  };
+  lose_answers();
   ask();
   for (int i = 0; i < 100 && b.result(10) == nullptr; ++i) {
     wire.pass(100);
@@ -137,13 +141,7 @@ TEST_F(Return, WhoAsksIsNotAwaitedByOthers) {
 
 TEST_F(Return, ListMayComeBeforeTheAnswer) {
   bob_misses_dave();
-  std::optional<SessionMessage> answer;
-  wire.lose = [&](const SessionMessage& m) {
-    if (m.type == T::kRejoinReply) {
-      answer = m;
-    }
-    return m.type == T::kRejoinReply;
-  };
+  lose_answers();
   ask();
   ASSERT_TRUE(answer);
   EXPECT_TRUE(at(b).roster().contains(d.name));

@@ -10,35 +10,23 @@ import subprocess
 import sys
 import threading
 import time
-import venv
 from concurrent import futures
 from pathlib import Path
 
 import pytest
 
-BUILD = Path(os.environ["SLIPWAY_BUILD"])
+INTEROP = Path(__file__).resolve().parent.parent
+sys.path[:0] = [str(INTEROP), str(INTEROP.parent / "process")]
+from nodes import BUILD  # noqa: E402
+from registry import use_packages  # noqa: E402
+
 PEER = BUILD / "tests/interop/edge/edge-peer"
 PATH = "/dataplane.proto.v1.DataPlaneService/OpenChannel"
-PACKAGES = ["grpcio>=1.50,<2", "websockets>=12,<16"]
-
-
-def site_packages(folder):
-    return next((folder / "lib").glob("python*/site-packages"))
 
 
 @pytest.fixture(scope="session", autouse=True)
 def packages():
-    folder = BUILD / "tests/interop/edge/venv"
-    marker = folder / "complete"
-    if not marker.exists():
-        venv.create(folder, with_pip=True, clear=True)
-        done = subprocess.run([folder / "bin/python", "-m", "pip", "install", "--quiet", "--disable-pip-version-check", *PACKAGES],
-                              capture_output=True, text=True, timeout=300, check=False)
-        if done.returncode != 0:
-            lines = done.stderr.strip().splitlines()
-            pytest.skip("grpcio and websockets cannot be installed: " + (lines[-1] if lines else "pip failed"))
-        marker.touch()
-    sys.path.insert(0, str(site_packages(folder)))
+    use_packages("grpcio-websockets", "grpcio>=1.50,<2", "websockets>=12,<16")
 
 
 class Server:

@@ -3,19 +3,17 @@ import json
 import os
 import subprocess
 import sys
-import venv
 from pathlib import Path
 
 import pytest
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent.parent / "process"))
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
-from alone import alone  # noqa: E402
 from nodes import BUILD, PATIENCE, Node, free_port, until  # noqa: E402,F401
+from registry import python_with  # noqa: E402
 
 HERE = Path(__file__).resolve().parent
 NEWEST = "3.3.8"
-INSTALL_SECONDS = 240
 RUN_SECONDS = 120
 longer = pytest.mark.skipif(not os.environ.get("SLIPWAY_INTEROP_ALL"), reason="longer: tools/interop upstream")
 
@@ -25,16 +23,7 @@ def bindings(version=NEWEST):
     given = os.environ.get("SLIPWAY_SLIM_BINDINGS")
     if given and version == NEWEST:
         return Path(given)
-    folder = BUILD.resolve() / "interop" / f"slim-bindings-{version}"
-    with alone(folder):
-        if not (folder / "installed").exists():
-            venv.create(folder, with_pip=True, clear=True)
-            installed = subprocess.run([folder / "bin/pip", "install", "--quiet", "--disable-pip-version-check", f"slim-bindings=={version}"],
-                                       capture_output=True, text=True, timeout=INSTALL_SECONDS)
-            if installed.returncode != 0:
-                pytest.skip(f"slim-bindings {version} cannot be installed: {installed.stderr.strip().splitlines()[-1:]}")
-            (folder / "installed").touch()
-    return folder / "bin/python"
+    return python_with(f"slim-bindings-{version}", f"slim-bindings=={version}")
 
 
 def edge_section(port, clients="", service=""):
