@@ -18,7 +18,7 @@ class Return : public ::testing::Test {
   Endpoint& d = wire.add("dave", 4);
   SessionHandle group{};
   std::uint64_t old_epoch = 0;
-  std::optional<SessionMessage> answer;
+  std::optional<SessionMessage> lost_answer;
 
   void SetUp() override {
     group = *a.layer.create_group(wire.now, data_channel(), control_channel(), reliable(true));
@@ -42,7 +42,7 @@ class Return : public ::testing::Test {
   void lose_answers() {
     wire.lose = [this](const SessionMessage& m) {
       if (m.type == T::kRejoinReply) {
-        answer = m;
+        lost_answer = m;
       }
       return m.type == T::kRejoinReply;
     };
@@ -119,7 +119,7 @@ TEST_F(Return, AnswerIsTakenThoughItComesLate) {
   EXPECT_TRUE(b.result(10)->error);
   const auto asked = wire.count(T::kRejoinRequest);
   wire.lose = nullptr;
-  wire.inject(b, *answer);
+  wire.inject(b, *lost_answer);
   EXPECT_GT(at(b).epoch(), old_epoch);
   expect_in_step();
   EXPECT_EQ(wire.count(T::kRejoinRequest), asked);
@@ -143,11 +143,11 @@ TEST_F(Return, ListMayComeBeforeTheAnswer) {
   bob_misses_dave();
   lose_answers();
   ask();
-  ASSERT_TRUE(answer);
+  ASSERT_TRUE(lost_answer);
   EXPECT_TRUE(at(b).roster().contains(d.name));
   EXPECT_EQ(at(b).epoch(), old_epoch);
   wire.lose = nullptr;
-  wire.inject(b, *answer);
+  wire.inject(b, *lost_answer);
   EXPECT_TRUE(b.succeeded(10));
   expect_in_step();
 }
