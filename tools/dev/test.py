@@ -10,8 +10,10 @@ The last line is `N passed, N failed, N skipped`; the exit code is 0 only if non
 A skipped test says why. Build folders: build-test/, build-test-<sanitizers>/.
 """
 import argparse
+import contextlib
 import json
 import os
+import signal
 import subprocess
 import sys
 import tempfile
@@ -22,6 +24,7 @@ from pathlib import Path
 
 TOP = Path(__file__).resolve().parent.parent.parent
 TEST_TIMEOUT_SECONDS = 600
+running = set()  # processes, each the first of a session of its own
 
 
 def build(sanitize):
@@ -68,6 +71,25 @@ def counts_of(xml_path):
     return passed, failed, skipped, reasons
 
 
+def end(process):
+    """With the nodes and applications that it has started."""
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
+
+
+def output_of(command, env, seconds):
+    with subprocess.Popen(command, env=env, cwd=TOP, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL,
+                          start_new_session=True) as process:
+        running.add(process)
+        try:
+            return process.communicate(timeout=seconds)[0], process.returncode
+        except subprocess.TimeoutExpired:
+            end(process)
+            return process.communicate()[0] + b"\n(timed out)\n", -1
+        finally:
+            running.discard(process)
+
+
 def run_one(test, folder, sanitize, environment):
     with tempfile.NamedTemporaryFile(suffix=".xml") as report:
         command = list(test["cmd"])
@@ -76,13 +98,7 @@ def run_one(test, folder, sanitize, environment):
         env = {**environment, **test.get("env", {}), "GTEST_OUTPUT": f"xml:{report.name}",
                "SLIPWAY_BUILD": str(folder), "SLIPWAY_SANITIZE": sanitize or ""}
         started = time.monotonic()
-        try:
-            result = subprocess.run(command, env=env, cwd=TOP, stdout=subprocess.PIPE,
-                                    stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL,
-                                    timeout=test.get("timeout") or TEST_TIMEOUT_SECONDS)
-            output, code = result.stdout, result.returncode
-        except subprocess.TimeoutExpired as expired:
-            output, code = (expired.stdout or b"") + b"\n(timed out)\n", -1
+        output, code = output_of(command, env, test.get("timeout") or TEST_TIMEOUT_SECONDS)
         seconds = time.monotonic() - started
         passed, failed, skipped, reasons = 0, 0, 0, []
         try:
@@ -103,9 +119,15 @@ def results(tests, folder, arguments, environment):
         return run_one(test, folder, arguments.sanitize, environment)
 
     with ThreadPoolExecutor(arguments.jobs) as pool:
-        running = {pool.submit(run, test): test for test in sorted(tests, key=lambda test: -test["priority"])}
-        for done in as_completed(running):
-            yield running[done], done.result()
+        waiting = {pool.submit(run, test): test for test in sorted(tests, key=lambda test: -test["priority"])}
+        try:
+            for done in as_completed(waiting):
+                yield waiting[done], done.result()
+        except BaseException:  # Ctrl-C above all, which does not reach them
+            pool.shutdown(wait=False, cancel_futures=True)
+            for process in list(running):
+                end(process)
+            raise
 
 
 def main():
@@ -143,4 +165,7 @@ def main():
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    try:
+        sys.exit(main())
+    except KeyboardInterrupt:
+        sys.exit("interrupted")
