@@ -48,9 +48,10 @@ App::App(Loop& loop, AppOptions options, Handlers handlers)
       handlers_(std::move(handlers)),
       keeper_(options.keeper),
       random_(std::make_unique<Random>()),
-      mls_groups_(identity_, std::move(options.groups)),
+      mls_groups_(identity_, options.groups),
       groups_(mls_groups_, [this] { return any_up(); }),
-      layer_(LayerConfig{name_, options.direction, options.binding == IdentityBinding::kEnforce, options.keeper != nullptr}, *random_, groups_) {
+      layer_(LayerConfig{name_, options.direction, options.binding == IdentityBinding::kEnforce, options.keeper != nullptr}, *random_, groups_),
+      between_(std::move(options.groups.between_steps)) {
   const TextName own{*name_.text_components(), name_.id()};
   want(own, SessionHandle::kNone, {});
   want(TextName{own.component, kAnycastId}, SessionHandle::kNone, {});
@@ -70,6 +71,9 @@ App::~App() {
   *alive_ = false;
   loop_.cancel(timer_);
   loop_.cancel(key_timer_);
+  for (Action& action : std::exchange(postponed_, {})) {
+    carry_out_one(action);
+  }
   if (keeper_ != nullptr) {
     keeper_->on_durable({});
   }

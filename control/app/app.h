@@ -214,7 +214,13 @@ class App {
   void send(SessionMessage message);
   void send_data(Attached& attached, const SessionMessage& message);
   void carry_out();
+  // As many of them as the turn has time for; the others go in the next turns, before what comes after them.
+  void carry_out_in_turn(Actions& actions);
+  void postpone(Actions& actions, Actions::iterator from, Actions::iterator before);
+  void carry_out_postponed();
   void carry_out_one(Action& action);
+  // Commands cost milliseconds where there are many members, or newcomers: this turn has had enough of them.
+  [[nodiscard]] bool turn_is_long();
   void notify(Notice notice);
   void answer(Notice notice);
   void schedule_notices();
@@ -284,6 +290,12 @@ class App {
   std::array<DataHeader, kDataHeaders> data_headers_;        // by destination
   std::string lead_;                                         // of the message that goes out
   Actions spare_;  // its room is used again
+  Actions postponed_;
+  std::size_t postponed_bytes_ = 0;
+  bool postponed_scheduled_ = false;
+  bool turn_began_ = false;           // with the first command of the turn,
+  std::uint64_t turn_began_ns_ = 0;   //   at this time
+  std::function<void()> between_;     // messages: see MlsGroupOptions
   bool notices_scheduled_ = false;
   TimerId timer_ = TimerId::kNone;
   TimeMs timer_at_ms_ = 0;

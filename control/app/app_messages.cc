@@ -1,6 +1,7 @@
 // Between the session layer and the connections: messages in, actions out, timers.
 
 #include <algorithm>
+#include <iterator>
 #include <utility>
 
 #include "app/app.h"
@@ -25,6 +26,7 @@ void App::on_frame(ConnectionId id, std::span<const std::byte> frame) {
   counters_.received_bytes += frame.size();
   SessionMessage& message = wire->message;
   if (is_command(message.type)) {
+    (void)turn_is_long();
     message.authentic = verify_command(*wire, identity_.verifier(), binding_, unix_now_s()).has_value();
     counters_.unverified += message.authentic ? 0 : 1;
   }
@@ -32,8 +34,12 @@ void App::on_frame(ConnectionId id, std::span<const std::byte> frame) {
   if (message.type == MessageType::kMsg) {
     remember_data(message, frame);
   }
+  const bool command = is_command(message.type);
   layer_.on_message(now_ms(), std::move(message));
   carry_out();
+  if (Attached* const attached = command && turn_is_long() ? find(id) : nullptr) {
+    attached->port->rest();
+  }
 }
 
 void App::send(SessionMessage message) {
@@ -75,18 +81,96 @@ void App::send(SessionMessage message) {
   transmit(*attached, header, body);
 }
 
-// Everything that goes out goes at once, in order; what the application is told waits for the end of the turn.
+// What goes out goes in order, and at once unless that takes long; what the application is told waits for the end of the turn.
 void App::carry_out() {
   Actions actions = std::exchange(spare_, {});
   while (!layer_.actions().empty()) {
     std::swap(actions, layer_.actions());
-    for (Action& action : actions) {
-      carry_out_one(action);
+    if (postponed_.empty()) {
+      carry_out_in_turn(actions);
+    } else {
+      postpone(actions, actions.begin(), postponed_.end());
     }
     actions.clear();
   }
   spare_ = std::move(actions);
+  if (postponed_.size() > kMaxPostponed || postponed_bytes_ > kMaxPostponedBytes) {
+    postponed_bytes_ = 0;
+    for (Action& action : std::exchange(postponed_, {})) {
+      carry_out_one(action);
+    }
+  }
   arm_timer();
+}
+
+void App::carry_out_in_turn(Actions& actions) {
+  const auto is_command_out = [](const Action& action) {
+    const auto* out = std::get_if<SendMessage>(&action);
+    return out != nullptr && is_command(out->message.type);
+  };
+  for (auto next = actions.begin(); next != actions.end();) {
+    const bool command = is_command_out(*next);
+    if (command) {
+      (void)turn_is_long();
+    }
+    carry_out_one(*next++);
+    if (!command) {
+      continue;
+    }
+    if (between_) {
+      between_();
+    }
+    if (next != actions.end() && turn_is_long()) {
+      postpone(actions, next, postponed_.begin());
+      carry_out_postponed();
+      return;
+    }
+  }
+}
+
+void App::postpone(Actions& actions, Actions::iterator from, Actions::iterator before) {
+  for (auto at = from; at != actions.end(); ++at) {
+    const auto* out = std::get_if<SendMessage>(&*at);
+    const auto* data = out == nullptr ? nullptr : std::get_if<AppPayload>(&out->message.payload);
+    postponed_bytes_ += data == nullptr ? 0 : size_of(data->blob);
+  }
+  postponed_.insert(before, std::make_move_iterator(from), std::make_move_iterator(actions.end()));
+}
+
+// In the next turn, at its end.
+void App::carry_out_postponed() {
+  if (std::exchange(postponed_scheduled_, true)) {
+    return;
+  }
+  const auto later = [this, alive = std::weak_ptr(alive_)](auto&& call) {
+    loop_.defer([alive, call = std::forward<decltype(call)>(call)]() mutable {
+      if (const auto still = alive.lock(); still && *still) {
+        call();
+      }
+    });
+  };
+  later([this, later] {
+    later([this] {
+      postponed_scheduled_ = false;
+      Actions actions = std::exchange(postponed_, {});
+      postponed_bytes_ = 0;
+      carry_out_in_turn(actions);
+      turn_began_ = false;
+    });
+  });
+}
+
+bool App::turn_is_long() {
+  const std::uint64_t now = loop_.refresh_now();
+  if (!std::exchange(turn_began_, true)) {
+    turn_began_ns_ = now;
+    loop_.defer([this, alive = std::weak_ptr(alive_)] {
+      if (const auto still = alive.lock(); still && *still) {
+        turn_began_ = false;
+      }
+    });
+  }
+  return now - turn_began_ns_ >= kCommandsTurnNs;
 }
 
 void App::carry_out_one(Action& action) {

@@ -62,6 +62,8 @@ class AppPort {
   // A publish. The header's source has our id. The body comes in two parts, which nobody has to join before.
   virtual SendStatus send(const FrameHeader& header, std::span<const std::byte> body, std::span<const std::byte> rest) = 0;
   [[nodiscard]] virtual std::size_t max_frame_bytes() const = 0;
+  // From inside of on_frame: the next frames had better come in the next turn.
+  virtual void rest() {}
 };
 
 class Connection {

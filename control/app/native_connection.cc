@@ -41,6 +41,7 @@ class NativePort final : public AppPort {
   [[nodiscard]] std::size_t max_frame_bytes() const override {
     return link_.endpoint().kind == Endpoint::Kind::kUdp ? kMaxDatagramFrameBytes : kMaxFrameBytes;
   }
+  void rest() override { link_.rest(); }
   void tell(ConnectionState state, const std::string& why) const {
     if (on_state_) {
       on_state_(state, why);

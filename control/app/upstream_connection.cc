@@ -31,6 +31,7 @@ class UpstreamPort final : public AppPort {
   void unsubscribe(std::uint64_t subscription) override;
   SendStatus send(const FrameHeader& header, std::span<const std::byte> body, std::span<const std::byte> rest) override;
   [[nodiscard]] std::size_t max_frame_bytes() const override { return kMaxUpstreamMessageBytes; }
+  void rest() override;
 
   Handlers handlers;
   TextName name;
@@ -94,6 +95,11 @@ class UpstreamConnection final : public Connection, public std::enable_shared_fr
     set_state(ConnectionState::kClosed, "closed by this side");
   }
 
+  void rest() {
+    if (client_) {
+      client_->rest();
+    }
+  }
   void add(UpstreamPort* port) { ports_.push_back(port); }
   void remove(UpstreamPort* port) {
     std::erase(ports_, port);
@@ -397,6 +403,7 @@ UpstreamPort::UpstreamPort(UpstreamConnection& connection, TextName own_name, Ha
 UpstreamPort::~UpstreamPort() { connection_.remove(this); }
 std::uint64_t UpstreamPort::subscribe(const TextName& which, Answer done) { return connection_.subscribe(this, which, std::move(done)); }
 void UpstreamPort::unsubscribe(std::uint64_t subscription) { connection_.unsubscribe(subscription); }
+void UpstreamPort::rest() { connection_.rest(); }
 SendStatus UpstreamPort::send(const FrameHeader& header, std::span<const std::byte> body, std::span<const std::byte> rest) {
   return connection_.send(this, header, body, rest);
 }

@@ -213,7 +213,12 @@ void ClientLink::on_descriptor(std::uint32_t events) {
   if (wire_ == nullptr || (events & (fd_event::kReadable | fd_event::kTrouble)) == 0) {
     return;
   }
+  read();
+}
+
+void ClientLink::read() {
   received_ns_ = loop_.now_ns();
+  resting_ = false;
   reading_ = true;
   const WireStatus status = wire_->receive(*this);
   reading_ = false;
@@ -221,7 +226,31 @@ void ClientLink::on_descriptor(std::uint32_t events) {
     tear_down(std::exchange(pending_loss_, {}));
   } else if (status == WireStatus::kBroken) {
     tear_down(fmt::format("lost {}: {}", endpoint_.text, wire_->trouble()));
+  } else if (resting_) {
+    read_on();
   }
+}
+
+// The socket does not tell of what has been read from it. At the end of the next turn, unless it has more before.
+void ClientLink::read_on() {
+  if (std::exchange(read_on_scheduled_, true)) {
+    return;
+  }
+  const auto later = [this, alive = std::weak_ptr(alive_)](auto&& call) {
+    loop_.defer([alive, call = std::forward<decltype(call)>(call)]() mutable {
+      if (!alive.expired()) {
+        call();
+      }
+    });
+  };
+  later([this, later] {
+    later([this] {
+      read_on_scheduled_ = false;
+      if (resting_ && wire_ != nullptr) {
+        read();
+      }
+    });
+  });
 }
 
 void ClientLink::lose(const std::string& why) {

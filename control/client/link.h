@@ -127,6 +127,10 @@ class ClientLink final : private FrameSink {
   // Writes now instead of at the end of the turn.
   void flush();
 
+  // From inside of a callback: what else was received over a stream waits for the next turn. For those whom a message costs
+  // milliseconds, so that the loop's other users get their share.
+  void rest() { resting_ = reading_ && datagram_ == nullptr; }
+
   // Asks the node which instances of a service it knows. Asked again when unanswered, and fails after some seconds.
   void instances(const Name& service, std::function<void(std::expected<InstancesAnswer, std::string>)> done);
 
@@ -162,6 +166,8 @@ class ClientLink final : private FrameSink {
   void connected(int fd);
   void open_datagram();
   void on_descriptor(std::uint32_t events);
+  void read();
+  void read_on();
   void say_hello();
   void set_phase(ClientLinkPhase phase, const std::string& why);
   void lose(const std::string& why);  // now, or when the wire has returned
@@ -213,6 +219,8 @@ class ClientLink final : private FrameSink {
   std::string last_trouble_;
   std::string pending_loss_;     // found while the wire was reading
   bool reading_ = false;
+  bool resting_ = false;         // more was received than has been handed out, or may have been
+  bool read_on_scheduled_ = false;
   bool flush_scheduled_ = false;
   bool blocked_ = false;         // the socket took no more
   bool someone_waits_ = false;   // a publish was refused: kQueueFull

@@ -39,7 +39,7 @@ bool ClientLink::on_frame(std::span<const std::byte> frame) {
   } else {
     ++counters_.unmatched;  // a node subscribes at nodes, not at clients
   }
-  return pending_loss_.empty();
+  return pending_loss_.empty() && !resting_;
 }
 
 bool ClientLink::on_link_frame(std::span<const std::byte> frame) {

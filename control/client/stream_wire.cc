@@ -86,6 +86,9 @@ bool StreamWire::hand_out(FrameSink& sink) {
 }
 
 WireStatus StreamWire::receive(FrameSink& sink) {
+  if (!hand_out(sink)) {  // what was left when the reader stopped
+    return trouble_.empty() ? WireStatus::kOk : WireStatus::kBroken;
+  }
   for (std::size_t turn_bytes = 0; turn_bytes < kClientTurnBytes;) {
     // The frame that has begun fits behind what is there of it, and a good piece more.
     const std::size_t held = in_.end - in_.begin;

@@ -11,7 +11,8 @@ namespace slipway {
 
 class FrameSink {
  public:
-  // One whole frame of at least a header's size; the bytes are valid during the call. False: stop reading.
+  // One whole frame of at least a header's size; the bytes are valid during the call. False: stop reading. What of a stream was read
+  // and not handed out comes first in the next receive(); the rest of a batch of datagrams is lost.
   virtual bool on_frame(std::span<const std::byte> frame) = 0;
 
  protected:

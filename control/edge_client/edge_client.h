@@ -110,6 +110,12 @@ class EdgeClient final : private TransportSocketUser {
   EdgeSend send_frame(std::span<const std::byte> frame);
   // A message of upstream's as it is, without MAC.
   EdgeSend send_message(std::span<const std::byte> message);
+  // From inside of on_frame: the rest of what has been read still comes, then nothing until the next turn.
+  void rest() {
+    if (socket_ != nullptr) {
+      socket_->rest();
+    }
+  }
   // Ends the stream in good order; what is queued is sent first. on_closed() follows.
   void close();
 

@@ -9,6 +9,7 @@
 namespace slipway {
 
 inline constexpr std::size_t kEdgeClientReceiveBytes = 64u << 10;  // one read of a socket
+inline constexpr std::size_t kEdgeClientRestedBytes = 8u << 10;   //   after its reader wished for a rest
 inline constexpr std::size_t kEdgeClientTurnBytes = 1u << 20;      // read from one socket in one turn of the loop
 inline constexpr std::size_t kEdgeClientPieces = 256;              // of one message being translated
 inline constexpr std::size_t kEdgeClientMemoryBytes = 32u << 20;   // HTTP/2 and TLS state of one connection, at most

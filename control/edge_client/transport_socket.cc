@@ -116,8 +116,9 @@ void TransportSocket::on_descriptor(std::uint32_t events) {
 }
 
 void TransportSocket::receive() {
-  for (std::size_t turn_bytes = 0; turn_bytes < kEdgeClientTurnBytes && !transport_->failed();) {
-    const ssize_t got = recv(fd_, input_.data(), input_.size(), 0);
+  const std::size_t room = std::exchange(resting_, false) ? kEdgeClientRestedBytes : input_.size();
+  for (std::size_t turn_bytes = 0; turn_bytes < kEdgeClientTurnBytes && !transport_->failed() && !resting_;) {
+    const ssize_t got = recv(fd_, input_.data(), room, 0);
     if (got < 0 && errno == EINTR) {
       continue;
     }
@@ -135,7 +136,7 @@ void TransportSocket::receive() {
     first_count_ += keep;
     feed(bytes);
     turn_bytes += bytes.size();
-    if (bytes.size() < input_.size()) {
+    if (bytes.size() < room) {
       return;
     }
   }

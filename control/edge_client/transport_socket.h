@@ -61,6 +61,8 @@ class TransportSocket {
   void drain();  // new streams are refused
   void close();  // says so to the other side; on_closed() follows, within two seconds
 
+  // From inside of on_message: what has been read still comes, then nothing until the next turn, and less at a time.
+  void rest() { resting_ = true; }
   [[nodiscard]] std::size_t pending_bytes() const { return transport_->pending_bytes(); }
   [[nodiscard]] TlsInfo tls_info() const { return transport_->tls_info(); }
   [[nodiscard]] bool ready() const { return ready_; }
@@ -99,6 +101,7 @@ class TransportSocket {
   std::array<std::byte, kFirstBytesKept> first_bytes_{};
   bool scheduled_ = false;
   bool blocked_ = false;
+  bool resting_ = false;
   bool ready_ = false;
   bool peer_closed_ = false;
 };

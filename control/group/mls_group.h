@@ -26,7 +26,8 @@ struct MlsGroupOptions {
   // Refuse expired tokens of members that were there before us. Upstream does; then nobody can join an hour-old group.
   bool strict_expiry = false;
   // Commits, welcomes and their processing are done in steps of about so many public-key operations; between two steps this is
-  // called, so that a thread with other duties can see to them. It must not call into the session or its group.
+  // called, so that a thread with other duties can see to them. It must not call into the session or its group. The endpoint
+  // library calls it between commands that it sends, too.
   std::function<void()> between_steps;
   std::size_t step_operations = 4;
   mls::Random* random = nullptr;      // null: the system's

@@ -7,6 +7,7 @@
 #include "../client/fake_node.h"
 #include "app/blocking.h"
 #include "identity/shared_secret.h"
+#include "turn_until.h"
 
 namespace slipway {
 namespace {
@@ -270,6 +271,59 @@ class BriefProvider final : public IdentityProvider {
     return shared_secret_token(kSecret, subject(), now_s - 1, "twelve bytes", claims_json());
   }
 };
+
+// A welcome to each of many takes several turns; what is said meanwhile waits behind them, and comes in order.
+TEST(Crowd, ComesInWhileItsModeratorTalks) {
+  constexpr std::size_t kMembers = 40;
+  FakeNode node;
+  const auto loop = Loop::create().value();
+  struct Member {
+    std::unique_ptr<App> app;
+    std::shared_ptr<AppSession> session;
+    std::vector<int> heard;
+  };
+  std::size_t up = 0, in = 0, failed = 0;
+  int said = 0;
+  const auto make = [&](const std::string& last, App::Handlers handlers = {}) {
+    auto app = App::create(*loop, {.name = named(last), .identity = shared_secret_identity({.base = "org/ns/" + last, .secret = kSecret}).value()},
+                           std::move(handlers)).value();
+    EXPECT_TRUE(app->connect({.address = node.tcp()}, [&](const auto& connected) { up += connected ? 1 : 0; }));
+    return app;
+  };
+  std::vector<Member> members(kMembers);
+  for (std::size_t i = 0; i < kMembers; ++i) {
+    members[i].app = make("m" + std::to_string(i), {.on_session = [&members, i](std::shared_ptr<AppSession> session) {
+                                                      members[i].session = std::move(session);
+                                                      members[i].session->on_message([&members, i](const AppMessage& message) {
+                                                        members[i].heard.push_back(std::stoi(text(message)));
+                                                      });
+                                                    },
+                                                    .on_connection = {},
+                                                    .on_writable = {}});
+  }
+  const auto alice = make("alice");
+  ASSERT_TRUE(turn_until(*loop, [&] { return up == kMembers + 1; }));
+  std::shared_ptr<AppSession> room;
+  (void)alice->create_session(MulticastOptions{.channel = named("room"), .timeout = 2000ms, .max_retries = 100}, [&](auto made) { room = made.value(); });
+  ASSERT_TRUE(turn_until(*loop, [&] { return room != nullptr; }));
+  for (std::size_t i = 0; i < kMembers; ++i) {
+    ASSERT_TRUE(room->invite(named("m" + std::to_string(i)), [&](const auto& outcome) { ++(outcome ? in : failed); }));
+  }
+  ASSERT_TRUE(turn_until(*loop, [&] {
+    said += said < 1'000 && room->publish(shared_bytes(std::to_string(said)), {}) ? 1 : 0;
+    return in + failed == kMembers;
+  }));
+  EXPECT_EQ(failed, 0u);
+  ASSERT_TRUE(room->publish(shared_bytes(std::to_string(said)), {}));
+  ASSERT_TRUE(turn_until(*loop, [&] {
+    return std::ranges::all_of(members, [&](const Member& member) { return !member.heard.empty() && member.heard.back() == said; });
+  }));
+  for (const Member& member : members) {
+    for (std::size_t i = 1; i < member.heard.size(); ++i) {
+      ASSERT_EQ(member.heard[i], member.heard[i - 1] + 1);
+    }
+  }
+}
 
 TEST(Keys, AreRenewedBeforeTokensExpire) {
   FakeNode node;

@@ -123,6 +123,44 @@ TEST_P(ClientOver, SubscribesPublishesAndReceives) {
   EXPECT_EQ(a.link->counters().frames_sent, 2u);
 }
 
+// What was read and not handed out is not forgotten, though the socket has nothing to tell.
+TEST_P(ClientOver, WhoeverRestsGetsTheRestInTheNextTurns) {
+  const bool stream = std::string(GetParam()) != "udp";
+  constexpr std::size_t kMessages = 50;
+  Side a({.address = address()});
+  Side b({.address = address()});
+  auto& sender = a.add("org/ns/sender");
+  std::vector<std::string> got;
+  ClientApplication receiver(*b.link, named("org/ns/receiver"),
+                             {.on_message = [&](const ClientMessage& m) { got.emplace_back(m.payload_text()), b.link->rest(); },
+                              .on_no_route = {}, .on_writable = {}, .on_subscription_lost = {}});
+  bool subscribed = false;
+  receiver.subscribe(named("org/ns/receiver"), [&](ClientResult result) { subscribed = result.has_value(); });
+  ASSERT_TRUE(b.until([&] { return subscribed; }));
+  ASSERT_TRUE(a.wait_up());
+  const Destination to(*sender.application, named("org/ns/receiver"), Receivers::kOne, {}, false);
+  std::vector<std::string> sent;
+  for (std::size_t i = 0; i < kMessages; ++i) {
+    sent.push_back(std::to_string(i));
+    ASSERT_EQ(sender.application->publish(to, sent.back()), PublishStatus::kQueued);
+  }
+  a.settle();
+  std::size_t most = 0;
+  ASSERT_TRUE(b.until([&, before = std::size_t{0}]() mutable {
+    most = std::max(most, got.size() - before);
+    before = got.size();
+    return got.size() == kMessages;
+  }));
+  EXPECT_EQ(got, sent);
+  if (stream) {
+    EXPECT_LE(most, 2u);  // one read, and one of what was left over
+  }
+  b.link->rest();  // outside of a callback it means nothing
+  ASSERT_EQ(sender.application->publish(to, "more"), PublishStatus::kQueued);
+  a.settle();
+  EXPECT_TRUE(b.until([&] { return got.back() == "more"; }));
+}
+
 TEST_P(ClientOver, FramesOfManySizes) {
   Side a({.address = address()});
   Side b({.address = address()});

@@ -6,6 +6,7 @@
 
 #include "../../dataplane/edge/tls_certificates.h"
 #include "edge/auth_basic.h"
+#include "edge_client/edge_client_bounds.h"
 #include "edge_node.h"
 #include "turn_until.h"
 
@@ -40,6 +41,7 @@ class EdgeClientTest : public ::testing::Test {
   std::vector<EdgeFault> refused;
   std::optional<EdgeClientEnd> end;
   int writable = 0;
+  bool resting = false;  // after each frame
 
   void serve(EdgeNodeOptions options = {}) { node = std::make_unique<EdgeNode>(*loop, std::move(options)); }
   [[nodiscard]] std::string at(std::string_view scheme) const { return std::string(scheme) + "://127.0.0.1:" + std::to_string(node->port); }
@@ -48,7 +50,12 @@ class EdgeClientTest : public ::testing::Test {
     options.system_roots = false;
     EdgeClient::Handlers handlers;
     handlers.on_step = [this](EdgeStep step) { steps.push_back(step); };
-    handlers.on_frame = [this](std::span<const std::byte> frame) { frames.emplace_back(frame.begin(), frame.end()); };
+    handlers.on_frame = [this](std::span<const std::byte> frame) {
+      frames.emplace_back(frame.begin(), frame.end());
+      if (resting) {
+        client->rest();
+      }
+    };
     handlers.on_refused = [this](EdgeFault fault) { refused.push_back(fault); };
     handlers.on_writable = [this] { ++writable; };
     handlers.on_closed = [this](const EdgeClientEnd& how) { end = how; };
@@ -117,6 +124,42 @@ TEST_F(EdgeClientTest, SpeaksTlsWithClientCertificate) {
   EXPECT_EQ(client->tls_info().version, "TLSv1.3");
   echo(10);
   echo(300'000);
+}
+
+TEST_F(EdgeClientTest, WhoeverRestsGetsOneReadATurn) {
+  constexpr std::size_t kFrames = 600, kPayloadBytes = 1'000;
+  for (const bool secure : {false, true}) {
+    auto config = std::make_shared<TransportConfig>();
+    if (secure) {
+      config->tls = tls().server();
+    }
+    client.reset();
+    serve({.config = config});
+    open({.endpoint = at(secure ? "https" : "http"), .ca = {.file = {}, .pem = tls().ca.pem}});
+    ASSERT_TRUE(up()) << end->text;
+    resting = true;
+    frames.clear();
+    const auto me = parse_name("org/ns/me/0x7").value();
+    for (std::size_t i = 0; i < kFrames; ++i) {
+      FrameHeader header{.destination = parse_name("org/ns/other").value().hashed(), .source = me.hashed()};
+      header.message_id = static_cast<std::uint32_t>(i);
+      const std::vector<std::byte> payload(kPayloadBytes, std::byte{'x'});
+      ASSERT_EQ(client->send_frame(encode_publish(header, {.destination_text = {"org", "ns", "other"}, .source_text = me.component, .identity = "id",
+                                                           .payload_type = "msg", .payload = payload})),
+                EdgeSend::kQueued);
+    }
+    std::size_t most = 0, before = 0;
+    ASSERT_TRUE(until([&] {
+      most = std::max(most, frames.size() - before);
+      before = frames.size();
+      return frames.size() == kFrames || end;
+    }));
+    EXPECT_LE(most, kEdgeClientReceiveBytes / kPayloadBytes + 1);
+    for (std::size_t i = 0; i < frames.size(); ++i) {
+      ASSERT_EQ(load_header(frames[i].data()).message_id, i);
+    }
+    resting = false;
+  }
 }
 
 TEST_F(EdgeClientTest, SpeaksWebSocketWithAndWithoutTls) {
