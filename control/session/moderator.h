@@ -71,6 +71,7 @@ class Moderator final : public Session {
     Direction settings;
     SharedBytes key_package;
     bool from_slipway = false;
+    std::optional<std::uint32_t> data_after;  // of its data ids: where it goes on
   };
   using Stage = Candidate::Stage;
 
@@ -114,6 +115,7 @@ class Moderator final : public Session {
   void put_off(Candidate& candidate, bool alone = true);
   void put_off_slow(TimeMs now);
   void send_welcome(TimeMs now, Candidate& candidate, const std::optional<GroupCommit>& commit);
+  [[nodiscard]] std::optional<std::uint32_t> data_ids_before(const FullName& name) const;
   void welcomed(TimeMs now, Candidate& candidate);
   void take_out_again(TimeMs now, Candidate& candidate);
   void finish_invites();

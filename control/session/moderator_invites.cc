@@ -301,9 +301,13 @@ void Moderator::let_in(TimeMs now) {
     }
     commit = std::move(*added);
   }
-  for (const Candidate& candidate : candidates_) {
+  for (Candidate& candidate : candidates_) {
     const MemberSlot slot = roster_.add({candidate.found, candidate.settings, MemberStatus::kOnline});
     roster_[slot].from_slipway = candidate.from_slipway;
+    candidate.data_after = data_ids_before(candidate.found);
+    if (!facts_.direction.receives && facts_.is_group()) {  // nothing is heard of its data: this is what is known when it comes again
+      receiver_.continue_after(slot, candidate.found, candidate.data_after.value_or(0));
+    }
   }
   beat_in_time(now);
   step_ = Step::kAdd;
@@ -337,6 +341,20 @@ void Moderator::let_in(TimeMs now) {
   }
 }
 
+// Ids that somebody may have used in an earlier membership, as others may remember.
+std::optional<std::uint32_t> Moderator::data_ids_before(const FullName& name) const {
+  if (const auto before = receiver_.last_id_before(name)) {
+    // Others may have heard more of it than we: a window more at most, on either side of what we know; or, where we take no data, all
+    // since its last heartbeat.
+    return (*before + (facts_.direction.receives ? 2 * kSendWindow : kDataIdsALife)) & kMaxDataId;
+  }
+  if (const std::uint64_t life = roster_version_ >> kRosterLifeBit; life != 0 && facts_.is_group()) {
+    // It may have been in before we were restored, and others may remember what we have forgotten.
+    return static_cast<std::uint32_t>((life * kDataIdsALife) & kMaxDataId);
+  }
+  return std::nullopt;
+}
+
 void Moderator::send_welcome(TimeMs now, Candidate& candidate, const std::optional<GroupCommit>& commit) {
   GroupWelcome welcome{participants_and_leaves(), std::nullopt};
   if (commit) {
@@ -344,12 +362,8 @@ void Moderator::send_welcome(TimeMs now, Candidate& candidate, const std::option
   }
   SessionMessage message = command(MessageType::kGroupWelcome, candidate.found, std::move(welcome));
   stamp_version(message);
-  if (const auto before = receiver_.last_id_before(candidate.found)) {
-    // Others may have heard more of it than we: a window more at most, on either side of what we know.
-    message.metadata.insert_or_assign(std::string(metadata_key::kDataAfter), std::to_string((*before + 2 * kSendWindow) & kMaxDataId));
-  } else if (const std::uint64_t life = roster_version_ >> kRosterLifeBit; life != 0 && facts_.is_group()) {
-    // It may have been in before we were restored, and others may remember what we have forgotten.
-    message.metadata.insert_or_assign(std::string(metadata_key::kDataAfter), std::to_string((life * kDataIdsALife) & kMaxDataId));
+  if (candidate.data_after) {
+    message.metadata.insert_or_assign(std::string(metadata_key::kDataAfter), std::to_string(*candidate.data_after));
   }
   if (facts_.is_group() && all_ours(roster_, facts_.local)) {
     message.metadata.insert_or_assign(std::string(kAllOursKey), std::string(metadata_key::kTrue));

@@ -233,6 +233,12 @@ void Session::on_heartbeat(TimeMs now, const SessionMessage& message, MemberSlot
     on_stranger(now, message);
     return;
   }
+  if (const std::uint64_t sent = number_in(message, metadata_key::kDataSent); !facts_.direction.receives && sent != 0 && sent <= kMaxDataId) {
+    const auto id = static_cast<std::uint32_t>(sent);
+    if (((id - receiver_.last_id(slot).value_or(0)) & kMaxDataId) <= kMaxDataId / 2) {  // not a late one, of an earlier membership
+      receiver_.continue_after(slot, message.source, id);
+    }
+  }
   if (group_ && heartbeat.epoch != kNoEpoch && heartbeat.epoch > group_->epoch()) {
     on_behind(now);
   }
@@ -416,7 +422,9 @@ void Session::tick(TimeMs now) {
   if (receiver_.delivered() != stored_delivered_) {
     store_progress();
   }
-  const bool reached_all = out_.take_reached_all();
+  bool all_take_data = true;
+  roster_.for_each([&](MemberSlot, const Member& member) { all_take_data = all_take_data && (member.direction.receives || is_self(member.name)); });
+  const bool reached_all = out_.take_reached_all(all_take_data);
   if (offline_ || !in_traffic()) {
     return;
   }
@@ -428,6 +436,10 @@ void Session::tick(TimeMs now) {
   if ((!reached_all || force_heartbeat_) && !control_.empty()) {
     SessionMessage beat = group_command(MessageType::kHeartbeat, Heartbeat{epoch()});
     stamp_version(beat);
+    const MemberSlot moderator = roster_.find(moderator_.hashed());
+    if (facts_.direction.sends && sender_.last_id() != 0 && moderator != kNoSlot && !roster_[moderator].direction.receives) {
+      beat.metadata.insert_or_assign(std::string(metadata_key::kDataSent), std::to_string(sender_.last_id()));
+    }
     out_.send(std::move(beat));
     force_heartbeat_ = false;
   }

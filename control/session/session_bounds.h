@@ -49,7 +49,8 @@ inline constexpr std::size_t kMaxCommandBytes = 4u << 20;       // key packages,
 
 // --- what outlives the process --------------------------------------------------------------------------------
 inline constexpr std::uint32_t kStoredDataIds = 64;             // data ids used, or messages taken, between two writes
-inline constexpr std::uint32_t kDataIdsALife = 1u << 20;        // that members may have used before a moderator's restart, if it has forgotten
+inline constexpr std::uint32_t kDataIdsALife = 1u << 20;        // that members may have used before a moderator's restart, if it has forgotten;
+                                                                //   or since their last heartbeat, where it takes no data
 inline constexpr int kRosterLifeBit = 32;                       // of roster versions: above it the moderator's lives are counted
 inline constexpr std::uint64_t kRefusedCommitMs = 5'000;        // the group refused a commit that must be: then try again
 

@@ -20,7 +20,8 @@ std::string_view message_type_text(MessageType type) {
 bool is_reserved_metadata(std::string_view key) {
   static constexpr std::array kReserved{metadata_key::kPublishTo,   metadata_key::kLeaving,          metadata_key::kLeaveReplySent,
                                         metadata_key::kDeleteGroup, metadata_key::kPayloadSignature, metadata_key::kPeerSubject,
-                                        metadata_key::kRosterVersion, metadata_key::kDataAfter,         metadata_key::kAnycastProbe,
+                                        metadata_key::kRosterVersion, metadata_key::kDataAfter,         metadata_key::kDataSent,
+                                        metadata_key::kAnycastProbe,
                                         kRosterAddedKey,
                                         kAllOursKey};
   return std::ranges::find(kReserved, key) != kReserved.end();

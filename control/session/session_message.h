@@ -74,6 +74,8 @@ inline constexpr std::string_view kPeerSubject = "slim-peer-subject";
 inline constexpr std::string_view kRosterVersion = "slipway-roster";
 // Ours, on a welcome: a data id, decimal, that the member was at or before in an earlier membership: it goes on behind it.
 inline constexpr std::string_view kDataAfter = "slipway-data-after";
+// Ours, on heartbeats where the moderator takes no data: the last data id used, decimal, so that it can say the above.
+inline constexpr std::string_view kDataSent = "slipway-data-sent";
 // Of a session, in the join request, "1": its messages are anycast. On such a session's messages: the anycast session's id and the
 // message's, decimal, "id:id": a repetition is known by them, on whatever session it comes.
 inline constexpr std::string_view kAnycast = "slim-anycast";

@@ -17,7 +17,8 @@ bool SessionOutput::send_data(SessionMessage message, bool to_all) {
   if (group_ != nullptr && !group_->protect(message)) {
     return false;
   }
-  send(std::move(message), to_all);
+  data_to_all_ = data_to_all_ || to_all;
+  send(std::move(message), false);
   return true;
 }
 

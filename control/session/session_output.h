@@ -47,8 +47,10 @@ class SessionOutput {
   void presence(const FullName& member, PresenceChange change);
   void push(Action action) { actions_.push_back(std::move(action)); }
 
-  // Something went to all members since the last call.
-  [[nodiscard]] bool take_reached_all() { return std::exchange(reached_all_, false); }
+  // Something went to all members since the last call; data counts where all of them take it.
+  [[nodiscard]] bool take_reached_all(bool by_data) {
+    return std::exchange(reached_all_, false) | (std::exchange(data_to_all_, false) && by_data);
+  }
   [[nodiscard]] SessionRefusals& refused() { return refusals_; }
 
  private:
@@ -57,6 +59,7 @@ class SessionOutput {
   SessionRefusals& refusals_;
   SessionGroup* group_ = nullptr;  // owned by the session
   bool reached_all_ = false;
+  bool data_to_all_ = false;
 };
 
 }  // namespace slipway
