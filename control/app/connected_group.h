@@ -24,7 +24,9 @@ class ConnectedGroup final : public SessionGroup {
   std::expected<void, std::string> join(const Bytes& welcome, std::span<const FullName> members) override {
     return group_->join(welcome, members);
   }
-  std::expected<CommitEffect, std::string> process(const Bytes& commit) override { return group_->process(commit); }
+  std::expected<CommitEffect, std::string> process(const Bytes& commit, std::span<const FullName> named) override {
+    return group_->process(commit, named);
+  }
   [[nodiscard]] std::uint64_t epoch() const override { return group_->epoch(); }
   [[nodiscard]] SharedBytes save() override { return group_->save(); }
   std::expected<void, std::string> restore(const Bytes& saved) override { return group_->restore(saved); }

@@ -228,21 +228,27 @@ std::expected<SharedBytes, std::string> MlsGroup::key_package() {
 }
 
 // Nobody reads along who is on no roster.
-std::expected<void, std::string> MlsGroup::check_leaves(const mls::Group& group, std::span<const FullName> members) {
-  std::vector<NameId> listed;
-  for (const FullName& member : members) {
-    listed.push_back(member.id());
+std::optional<mls::LeafIndex> MlsGroup::stranger_among(std::span<const mls::MemberChange> leaves, std::span<const FullName> listed) {
+  if (leaves.empty()) {
+    return std::nullopt;
+  }
+  std::vector<NameId> ids;
+  for (const FullName& member : listed) {
+    ids.push_back(member.id());
   }
   const auto less = [](const NameId& a, const NameId& b) { return std::tie(a.high, a.low) < std::tie(b.high, b.low); };
-  std::ranges::sort(listed, less);
-  for (mls::LeafIndex index = 0; index < group.leaf_count(); ++index) {
-    const mls::LeafPtr& leaf = group.member(index);
-    const NameId owner = leaf ? policy_->owner_of(*leaf) : kNullId;
-    if (leaf && (owner.is_null() || !std::ranges::binary_search(listed, owner, less))) {
-      return std::unexpected("joining: leaf " + std::to_string(index) + " belongs to nobody whom the moderator has named as a member");
+  std::ranges::sort(ids, less);
+  for (const mls::MemberChange& in : leaves) {
+    const NameId owner = policy_->owner_of(*in.after);
+    if (owner.is_null() || !std::ranges::binary_search(ids, owner, less)) {
+      return in.index;
     }
   }
-  return {};
+  return std::nullopt;
+}
+
+std::unexpected<std::string> MlsGroup::stranger(const std::string& doing, mls::LeafIndex leaf) {
+  return std::unexpected(doing + ": leaf " + std::to_string(leaf) + " belongs to nobody whom the moderator has named as a member");
 }
 
 std::expected<void, std::string> MlsGroup::join(const Bytes& welcome, std::span<const FullName> members) {
@@ -267,8 +273,14 @@ std::expected<void, std::string> MlsGroup::join(const Bytes& welcome, std::span<
   if (!joined) {
     return failed(doing, joined.error());
   }
-  if (auto known = check_leaves(*joined, members); !known) {
-    return known;
+  std::vector<mls::MemberChange> leaves;
+  for (mls::LeafIndex index = 0; index < joined->leaf_count(); ++index) {
+    if (const mls::LeafPtr& leaf = joined->member(index)) {
+      leaves.push_back({index, nullptr, leaf});
+    }
+  }
+  if (const auto unknown = stranger_among(leaves, members)) {
+    return stranger(doing, *unknown);
   }
   group_ = std::move(*joined);
   senders_.clear();
@@ -276,7 +288,7 @@ std::expected<void, std::string> MlsGroup::join(const Bytes& welcome, std::span<
   return {};
 }
 
-std::expected<CommitEffect, std::string> MlsGroup::process(const Bytes& commit) {
+std::expected<CommitEffect, std::string> MlsGroup::process(const Bytes& commit, std::span<const FullName> named) {
   const std::string doing = "following a commit";
   if (!group_) {
     return std::unexpected(doing + ": there is no group yet");
@@ -296,6 +308,9 @@ std::expected<CommitEffect, std::string> MlsGroup::process(const Bytes& commit) 
   auto* staged = std::get_if<mls::StagedCommit>(&*incoming);
   if (staged == nullptr || staged->summary().sender.type != mls::SenderType::kMember || staged->summary().committer != kModeratorLeaf) {
     return std::unexpected(doing + ": it is no commit of the moderator");
+  }
+  if (const auto unknown = stranger_among(staged->summary().added, named)) {
+    return stranger(doing, *unknown);
   }
   const bool removed = staged->summary().removes_me;
   if (auto applied = group_->apply(std::move(*staged)); !applied) {

@@ -47,7 +47,7 @@ class MlsGroup final : public SessionGroup {
   std::expected<GroupCommit, std::string> refresh() override;
   std::expected<SharedBytes, std::string> key_package() override;
   std::expected<void, std::string> join(const Bytes& welcome, std::span<const FullName> members) override;
-  std::expected<CommitEffect, std::string> process(const Bytes& commit) override;
+  std::expected<CommitEffect, std::string> process(const Bytes& commit, std::span<const FullName> named) override;
   [[nodiscard]] std::uint64_t epoch() const override { return group_ ? group_->epoch() : 0; }
   // Whole snapshots: as many bytes as the group is large. The own signature key is in there; after restore the first refresh puts the
   // identity's in its place, should that be another by now.
@@ -66,7 +66,9 @@ class MlsGroup final : public SessionGroup {
   };
   [[nodiscard]] mls::LeafOptions own_leaf();
   [[nodiscard]] mls::LeafChange fresh_leaf();
-  std::expected<void, std::string> check_leaves(const mls::Group& group, std::span<const FullName> members);
+  // The first of them that belongs to nobody who is listed, or nothing.
+  [[nodiscard]] std::optional<mls::LeafIndex> stranger_among(std::span<const mls::MemberChange> leaves, std::span<const FullName> listed);
+  static std::unexpected<std::string> stranger(const std::string& doing, mls::LeafIndex leaf);
   [[nodiscard]] std::optional<mls::LeafIndex> leaf_of(NameId owner);
   [[nodiscard]] NameId owner_at(mls::LeafIndex index, const mls::LeafPtr& leaf);
   std::expected<void, std::string> check_joiner(const JoiningMember& member);

@@ -219,7 +219,14 @@ bool Participant::follow_commit(TimeMs now, const SessionMessage& message) {
     }
     return false;
   }
-  const auto effect = group_->process(*update.mls->content);
+  std::vector<FullName> named;
+  if (update.operation != GroupOperation::kRemove) {
+    named.push_back(update.participant.name);
+    for (const ParticipantInfo& info : update.participants) {
+      named.push_back(info.name);
+    }
+  }
+  const auto effect = group_->process(*update.mls->content, named);
   if (!effect) {
     ++out_.refused().bad_commit;
     on_behind(now);

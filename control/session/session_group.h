@@ -50,7 +50,8 @@ class SessionGroup {
   virtual std::expected<SharedBytes, std::string> key_package() = 0;
   // Refused if a leaf belongs to none of `members`: all who are in, as the moderator says.
   virtual std::expected<void, std::string> join(const Bytes& welcome, std::span<const FullName> members) = 0;
-  virtual std::expected<CommitEffect, std::string> process(const Bytes& commit) = 0;
+  // Refused if it lets in a leaf that belongs to none of `named`: who is in or comes in, as the update says that it came with.
+  virtual std::expected<CommitEffect, std::string> process(const Bytes& commit, std::span<const FullName> named) = 0;
 
   // --- both ---------------------------------------------------------------------------------------------------
   [[nodiscard]] virtual std::uint64_t epoch() const = 0;  // 0 before create or join

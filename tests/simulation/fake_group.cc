@@ -288,7 +288,7 @@ std::expected<void, std::string> FakeGroup::join(const Bytes& welcome, std::span
   return {};
 }
 
-std::expected<CommitEffect, std::string> FakeGroup::process(const Bytes& bytes) {
+std::expected<CommitEffect, std::string> FakeGroup::process(const Bytes& bytes, std::span<const FullName> named) {
   Reader in(bytes);
   if (!in.is(Kind::kCommit) || epochs_.empty() || removed_) {
     return std::unexpected("no commit, or no member");
@@ -298,19 +298,24 @@ std::expected<CommitEffect, std::string> FakeGroup::process(const Bytes& bytes) 
     return std::unexpected("a commit of another group or epoch");
   }
   Epoch next{now.number + 1, mix(now.secret, in.number()), now.leaves};
+  bool removed = false;
   for (std::uint64_t i = 0, count = std::min(in.number(), kMost); i < count && in.ok(); ++i) {
     in.name();
     const std::uint64_t key = in.number();
-    removed_ = removed_ || key == own_key_;
+    removed = removed || key == own_key_;
     std::erase_if(next.leaves, [key](const Leaf& leaf) { return leaf.key == key; });
   }
   for (std::uint64_t i = 0, count = std::min(in.number(), kMost); i < count && in.ok(); ++i) {
     const Name name = in.name();
     next.leaves.push_back({name, in.number()});
+    if (std::ranges::none_of(named, [&](const FullName& m) { return m.hashed() == name; })) {
+      return std::unexpected("somebody gets a leaf and is no member");
+    }
   }
   if (!in.ok()) {
     return std::unexpected("the commit is cut off");
   }
+  removed_ = removed;
   if (removed_) {
     return CommitEffect::kRemovedSelf;
   }

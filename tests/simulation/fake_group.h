@@ -52,7 +52,7 @@ class FakeGroup final : public SessionGroup {
   std::expected<GroupCommit, std::string> refresh() override;
   std::expected<SharedBytes, std::string> key_package() override;
   std::expected<void, std::string> join(const Bytes& welcome, std::span<const FullName> members) override;
-  std::expected<CommitEffect, std::string> process(const Bytes& commit) override;
+  std::expected<CommitEffect, std::string> process(const Bytes& commit, std::span<const FullName> named) override;
   [[nodiscard]] std::uint64_t epoch() const override { return epochs_.empty() ? 0 : epochs_.back().number; }
   [[nodiscard]] SharedBytes save() override;
   std::expected<void, std::string> restore(const Bytes& saved) override;

@@ -49,6 +49,7 @@ void draw_extras(Plan& plan, Random& random) {
                              static_cast<std::uint32_t>(random.below(plan.apps)), by << 8 | static_cast<std::uint64_t>(kind)});
     }
   }
+  plan.silent = plan.apps > 2 && random.chance(0.03);
 }
 
 Plan draw_plan(Random& random) {

@@ -48,6 +48,7 @@ struct Plan {
   double refusals = 0;              // of the commits that a group is asked for
   bool meddles = false;             // somebody repeats what was sent long ago, or forges sources
   std::uint32_t bursts = 0;         // of more messages than a sender keeps
+  bool silent = false;              // the first application takes no part in data, as a node that hosts channels
   std::vector<Fault> faults;
 };
 

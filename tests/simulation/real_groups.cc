@@ -59,7 +59,9 @@ class WatchedGroup final : public SessionGroup {
   std::expected<void, std::string> join(const Bytes& welcome, std::span<const FullName> members) override {
     return entered(group_.join(welcome, members));
   }
-  std::expected<CommitEffect, std::string> process(const Bytes& commit) override { return entered(group_.process(commit)); }
+  std::expected<CommitEffect, std::string> process(const Bytes& commit, std::span<const FullName> named) override {
+    return entered(group_.process(commit, named));
+  }
   [[nodiscard]] std::uint64_t epoch() const override { return group_.epoch(); }
   [[nodiscard]] SharedBytes save() override { return group_.save(); }
   std::expected<void, std::string> restore(const Bytes& saved) override { return entered(group_.restore(saved)); }

@@ -110,7 +110,8 @@ void World::begin_life(std::uint32_t index) {
     groups->refusals = plan_.refusals;
     app.groups = std::move(groups);
   }
-  app.layer = std::make_unique<SessionLayer>(LayerConfig{.local = app.name, .direction = {}, .keep_sessions = true}, *app.random, *app.groups);
+  const bool silent = plan_.silent && index == 0;
+  app.layer = std::make_unique<SessionLayer>(LayerConfig{.local = app.name, .direction = {!silent, !silent}, .keep_sessions = true}, *app.random, *app.groups);
   app.anycast.reset();
   app.wake_at = 0;
   app.wanted.clear();

@@ -70,7 +70,7 @@ class Groups : public ::testing::TestWithParam<mls::CipherSuite> {
     two();
     const JoiningMember who = joiner(carol);
     const auto commit = alice.group.add({&who, 1});
-    ASSERT_TRUE(commit && bob.group.process(*commit->commit) && carol.group.join(*commit->welcome, all));
+    ASSERT_TRUE(commit && bob.group.process(*commit->commit, all) && carol.group.join(*commit->welcome, all));
   }
   static SessionMessage say(Member& from, const std::string& text) {
     SessionMessage message;
@@ -161,7 +161,7 @@ TEST_P(Groups, SeveralComeInWithOneCommit) {
   const std::array<JoiningMember, 2> who{joiner(carol), joiner(dave)};
   const auto commit = alice.group.add(who);
   ASSERT_TRUE(commit);
-  ASSERT_TRUE(bob.group.process(*commit->commit));
+  ASSERT_TRUE(bob.group.process(*commit->commit, all));
   ASSERT_TRUE(carol.group.join(*commit->welcome, all) && dave.group.join(*commit->welcome, all));
   SessionMessage message = say(dave, "all here");
   ASSERT_TRUE(dave.group.protect(message));
@@ -175,8 +175,8 @@ TEST_P(Groups, RemovedMembersReadNoMore) {
   const auto commit = alice.group.remove(bob.name);
   ASSERT_TRUE(commit);
   EXPECT_EQ(commit->welcome, nullptr);
-  EXPECT_EQ(carol.group.process(*commit->commit), CommitEffect::kNewEpoch);
-  EXPECT_EQ(bob.group.process(*commit->commit), CommitEffect::kRemovedSelf);
+  EXPECT_EQ(carol.group.process(*commit->commit, all), CommitEffect::kNewEpoch);
+  EXPECT_EQ(bob.group.process(*commit->commit, all), CommitEffect::kRemovedSelf);
   SessionMessage message = say(alice, "without bob");
   ASSERT_TRUE(alice.group.protect(message));
   SessionMessage copy = message;
@@ -193,7 +193,7 @@ TEST_P(Groups, ComesBackIntoStepByOneCommit) {
   three();
   ASSERT_TRUE(alice.group.refresh());  // bob and carol missed it
   const auto missed = alice.group.refresh();
-  EXPECT_FALSE(bob.group.process(*missed->commit));
+  EXPECT_FALSE(bob.group.process(*missed->commit, all));
   const auto commit = alice.group.replace(joiner(bob));
   ASSERT_TRUE(commit) << commit.error();
   ASSERT_TRUE(bob.group.join(*commit->welcome, all));
@@ -211,7 +211,7 @@ TEST_P(Groups, DataCrossesACommit) {
   const auto first = alice.group.refresh();
   const auto second = alice.group.refresh();
   EXPECT_EQ(alice.group.unprotect(message), 1u);
-  ASSERT_TRUE(bob.group.process(*first->commit) && bob.group.process(*second->commit));
+  ASSERT_TRUE(bob.group.process(*first->commit, all) && bob.group.process(*second->commit, all));
   EXPECT_EQ(bob.group.epoch(), 3u);
 }
 
@@ -219,7 +219,7 @@ TEST_P(Groups, OnlyTheModeratorCommits) {
   three();
   const auto commit = bob.group.refresh();
   ASSERT_TRUE(commit);
-  const auto at_carol = carol.group.process(*commit->commit);
+  const auto at_carol = carol.group.process(*commit->commit, all);
   ASSERT_FALSE(at_carol);
   EXPECT_NE(at_carol.error().find("no commit of the moderator"), std::string::npos);
   EXPECT_EQ(carol.group.epoch(), 2u);
@@ -233,7 +233,7 @@ TEST_P(Groups, ExpiredTokensKeepNobodyOutWhoWasIn) {
   ASSERT_TRUE(commit) << commit.error();
   EXPECT_TRUE(carol.group.join(*commit->welcome, all));
   SessionMessage message = say(bob, "an hour later");
-  ASSERT_TRUE(bob.group.process(*commit->commit));
+  ASSERT_TRUE(bob.group.process(*commit->commit, all));
   ASSERT_TRUE(bob.group.protect(message));
   EXPECT_TRUE(alice.group.unprotect(message));
   ASSERT_TRUE(alice.group.remove(bob.name));
@@ -266,8 +266,8 @@ TEST_P(Groups, GoesOnAfterARestartThoughItsKeyIsAnother) {
   EXPECT_EQ(again.epoch(), alice.group.epoch());
   const auto commit = again.refresh();
   ASSERT_TRUE(commit) << commit.error();
-  ASSERT_EQ(bob.group.process(*commit->commit), CommitEffect::kNewEpoch);
-  ASSERT_EQ(carol.group.process(*commit->commit), CommitEffect::kNewEpoch);
+  ASSERT_EQ(bob.group.process(*commit->commit, all), CommitEffect::kNewEpoch);
+  ASSERT_EQ(carol.group.process(*commit->commit, all), CommitEffect::kNewEpoch);
   SessionMessage after = say(alice, "after");
   ASSERT_TRUE(again.protect(after));
   EXPECT_TRUE(bob.group.unprotect(after));
@@ -277,7 +277,7 @@ TEST_P(Groups, GoesOnAfterARestartThoughItsKeyIsAnother) {
   EXPECT_TRUE(again.unprotect(back));
   const auto removal = again.remove(bob.name);
   ASSERT_TRUE(removal);
-  EXPECT_TRUE(carol.group.process(*removal->commit));
+  EXPECT_TRUE(carol.group.process(*removal->commit, all));
 }
 
 TEST_P(Groups, DamagedSnapshotsAndThoseOfOthersAreRefused) {
@@ -319,16 +319,46 @@ TEST_P(Groups, WhoComesBackTakesNoLeafThatIsOnNoListEither) {
   EXPECT_EQ(bob.group.epoch(), alice.group.epoch());
 }
 
+TEST_P(Groups, CommitThatLetsInSomebodyWhoIsNotNamedIsRefused) {
+  three();
+  std::uint64_t epoch = bob.group.epoch();
+  const auto refused = [&](const GroupCommit& commit, std::vector<FullName> named) {
+    const auto followed = bob.group.process(*commit.commit, named);
+    EXPECT_FALSE(followed);
+    EXPECT_TRUE(followed || followed.error().find("belongs to nobody") != std::string::npos) << followed.error();
+    EXPECT_EQ(bob.group.epoch(), epoch);
+  };
+  Member erin{"erin", GetParam()};
+  const std::array<JoiningMember, 2> who{joiner(dave), joiner(erin)};
+  const auto added = alice.group.add(who);
+  ASSERT_TRUE(added);
+  refused(*added, {});
+  refused(*added, {dave.name});
+  refused(*added, {erin.name, alice.name, bob.name, carol.name});
+  refused(*added, {dave.name, erin.name.with_id(carol.name.id())});  // a name that is not its token's
+  ASSERT_EQ(bob.group.process(*added->commit, std::vector{dave.name, erin.name}), CommitEffect::kNewEpoch);
+  ASSERT_TRUE(carol.group.process(*added->commit, std::vector{erin.name, dave.name}));
+  const auto replaced = alice.group.replace(joiner(carol));
+  ASSERT_TRUE(replaced);
+  ++epoch;
+  refused(*replaced, {dave.name});
+  ASSERT_TRUE(bob.group.process(*replaced->commit, std::vector{carol.name}));
+  const auto removed = alice.group.remove(dave.name);  // lets nobody in
+  ASSERT_TRUE(removed && bob.group.process(*removed->commit, {}));
+  const auto refreshed = alice.group.refresh();
+  ASSERT_TRUE(refreshed && bob.group.process(*refreshed->commit, {}));
+}
+
 TEST_P(Groups, RubbishIsRefusedAndChangesNothing) {
   two();
   const Bytes rubbish(100, std::byte{0x41});
-  EXPECT_FALSE(bob.group.process(rubbish));
+  EXPECT_FALSE(bob.group.process(rubbish, all));
   EXPECT_FALSE(bob.group.join(rubbish, all));
   SessionMessage message = say(alice, std::string(100, 'A'));
   EXPECT_FALSE(bob.group.unprotect(message));
   EXPECT_EQ(bob.group.epoch(), 1u);
   MlsGroup empty(alice.identity, {});
-  EXPECT_FALSE(empty.protect(message) || empty.unprotect(message) || empty.refresh() || empty.process(rubbish));
+  EXPECT_FALSE(empty.protect(message) || empty.unprotect(message) || empty.refresh() || empty.process(rubbish, all));
 }
 
 TEST_P(Groups, BytesHaveUpstreamsProfile) {

@@ -245,5 +245,54 @@ TEST_F(Return, ListIsHeardByWhoComesBack) {
   expect_in_step();
 }
 
+// A commit lets in whom the update names, and nobody else: whoever is told otherwise does not follow, and asks to be let in again.
+class Smuggled : public Return {
+ protected:
+  void expect_not_followed(const std::function<void(GroupUpdate&)>& how) {
+    wire.change = [&](SessionMessage& message) {
+      auto* update = std::get_if<GroupUpdate>(&message.payload);
+      if (update != nullptr && update->operation == GroupOperation::kAdd) {
+        how(*update);
+      }
+    };
+    wire.lose = [](const SessionMessage& m) { return m.type == T::kRejoinRequest; };
+    const auto members = at(c).roster().size();
+    EXPECT_TRUE(a.layer.invite(wire.now, group, d.name, 3));
+    wire.run();
+    for (const Endpoint* e : {&b, &c}) {
+      EXPECT_GE(e->layer.refusals().bad_commit, 1u);
+      EXPECT_EQ(at(*e).epoch(), old_epoch);
+      EXPECT_EQ(at(*e).roster().size(), members);
+    }
+    wire.change = nullptr;
+    wire.lose = nullptr;
+    wire.pass(30'000);  // they come back, and are told the truth
+    EXPECT_TRUE(a.succeeded(3));
+    EXPECT_GE(wire.count(T::kRejoinRequest), 2u);
+    EXPECT_TRUE(at(b).roster().contains(d.name) && at(c).roster().contains(d.name));
+    expect_in_step();
+  }
+};
+
+TEST_F(Smuggled, UnderAnothersName) {
+  expect_not_followed([&](GroupUpdate& update) {
+    update.participant.name = d.name.with_id(NameId{7, 7});
+    for (ParticipantInfo& info : update.participants) {
+      info.name = info.name == d.name ? update.participant.name : info.name;
+    }
+  });
+}
+
+TEST_F(Smuggled, UnderANameThatIsInAlready) {
+  expect_not_followed([&](GroupUpdate& update) {
+    update.participant.name = c.name;
+    update.participants = {{a.name, {}}, {b.name, {}}, {c.name, {}}};
+  });
+}
+
+TEST_F(Smuggled, InARemoval) {
+  expect_not_followed([&](GroupUpdate& update) { update.operation = GroupOperation::kRemove; });
+}
+
 }  // namespace
 }  // namespace slipway::testing
