@@ -3,6 +3,7 @@
 // (gRPC over HTTP/2, "Length-Prefixed-Message"). Bytes come in any pieces; parts of messages go out as they came.
 
 #include <algorithm>
+#include <bit>
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
@@ -17,7 +18,7 @@ struct GrpcDeframer {
   std::uint32_t message_bytes = 0;
   std::uint8_t prefix_bytes = 0;   // of the next prefix, 0..4
   bool begun = false;              // its prefix is complete and its end has not come
-  std::uint8_t prefix[kGrpcPrefixBytes] = {};
+  std::byte prefix[kGrpcPrefixBytes] = {};
 
   [[nodiscard]] bool inside_message() const { return begun || prefix_bytes != 0; }
 };
@@ -32,22 +33,23 @@ GrpcDeframeFault grpc_deframe(GrpcDeframer& state, std::span<const std::byte> in
     bool first = false;
     if (!state.begun) {
       const std::size_t taken = std::min<std::size_t>(in.size(), kGrpcPrefixBytes - state.prefix_bytes);
-      if (taken == kGrpcPrefixBytes) {
-        std::memcpy(state.prefix, in.data(), kGrpcPrefixBytes);
-      } else {
+      const std::byte* prefix = in.data();  // where all of it lies
+      if (taken != kGrpcPrefixBytes) {
         std::memcpy(state.prefix + state.prefix_bytes, in.data(), taken);
+        prefix = state.prefix;
       }
       state.prefix_bytes = static_cast<std::uint8_t>(state.prefix_bytes + taken);
       prefixes += taken;
       in = in.subspan(taken);
-      if (state.prefix[0] != 0) {
+      if (prefix[0] != std::byte{0}) {
         return GrpcDeframeFault::kBadFlag;
       }
       if (state.prefix_bytes < kGrpcPrefixBytes) {
         return GrpcDeframeFault::kNone;
       }
-      state.message_bytes = static_cast<std::uint32_t>(state.prefix[1]) << 24 | static_cast<std::uint32_t>(state.prefix[2]) << 16 |
-                            static_cast<std::uint32_t>(state.prefix[3]) << 8 | state.prefix[4];
+      std::uint32_t message_bytes = 0;
+      std::memcpy(&message_bytes, prefix + 1, sizeof message_bytes);
+      state.message_bytes = std::byteswap(message_bytes);
       if (state.message_bytes > max_message_bytes) {
         return GrpcDeframeFault::kTooLarge;
       }

@@ -4,6 +4,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <bit>
 #include <cassert>
 
 #include "edge/grpc_status.h"
@@ -150,12 +151,12 @@ void H2Session::release(std::int32_t stream, std::size_t bytes) {
 
 // The prefix and the pieces: into one place if they are short and it is there, else copied and referenced one by one.
 bool H2Session::append_message(OutputQueue& queue, std::span<const iovec> pieces, std::size_t total, bool copied, std::uint64_t token) {
-  const std::byte prefix[kGrpcPrefixBytes] = {std::byte{0}, static_cast<std::byte>(total >> 24), static_cast<std::byte>(total >> 16),
-                                              static_cast<std::byte>(total >> 8), static_cast<std::byte>(total)};
+  const std::uint32_t size = std::byteswap(static_cast<std::uint32_t>(total));
   if (copied) {
-    if (std::byte* to = queue.append_room(sizeof(prefix) + total); to != nullptr) {
-      std::memcpy(to, prefix, sizeof(prefix));
-      to += sizeof(prefix);
+    if (std::byte* to = queue.append_room(kGrpcPrefixBytes + total); to != nullptr) {
+      *to = std::byte{0};
+      std::memcpy(to + 1, &size, sizeof size);
+      to += kGrpcPrefixBytes;
       for (const iovec& piece : pieces) {
         std::memcpy(to, piece.iov_base, piece.iov_len);
         to += piece.iov_len;
@@ -163,6 +164,8 @@ bool H2Session::append_message(OutputQueue& queue, std::span<const iovec> pieces
       return true;
     }
   }
+  std::byte prefix[kGrpcPrefixBytes] = {};
+  std::memcpy(prefix + 1, &size, sizeof size);
   bool done = queue.append_copy(prefix);
   for (std::size_t left = total; const iovec& piece : pieces) {
     const std::span bytes{static_cast<const std::byte*>(piece.iov_base), piece.iov_len};

@@ -4,7 +4,7 @@
 // receive buffer, or of a send, and let their MACs be computed together. Which way suits how many is measured when it is made,
 // OpenSSL's one by one among them. Names that repeat are hashed once (hashed_names.h).
 //
-// Belongs to one worker. What is added is copied: only the places for the results must stay until run().
+// Belongs to one worker. What is added is copied, but for add_in_place(): only the places for the results must stay until run().
 
 #include <array>
 #include <cstddef>
@@ -32,12 +32,13 @@ class MacHabit {
   static constexpr std::uint8_t kRarely = 64;
   std::uint8_t misses_ = 0;
   std::uint8_t turn_ = 0;
-  std::uint32_t names_ = 0;  // of HashedNames
+  HashedNames::Last names_;
 };
 
 class MacBatch {
  public:
   static constexpr std::size_t kJobs = kMacBatch;
+  static constexpr std::size_t kPadBytes = 2 * kSha256BlockBytes;
 
   explicit MacBatch(MacMemo* memo);  // null: none. Measures for less than a millisecond.
   ~MacBatch();                       // wipes
@@ -54,7 +55,12 @@ class MacBatch {
   [[nodiscard]] std::span<std::byte> room(const HeaderMac& mac) {
     return mac.prefix_bytes_ == 0 ? std::span<std::byte>() : std::span<std::byte>(buffers_[count_].data() + mac.prefix_bytes_, kMacHeaderBytes);
   }
-  void add_written(const HeaderMac& mac, std::size_t covered_bytes, std::byte* to, MacHabit& habit, bool may_ask_memo = true);
+  void add_written(const HeaderMac& mac, std::size_t covered_bytes, std::byte* to, MacHabit& habit);
+  // The same, of what lies at `covered` and stays there until run(). kMacPrefixBytes before it and kPadBytes behind it are written to.
+  // names: 0, or a number that stands for the names in it: those of two headers with the same number are the same.
+  // Not for links for which room() is empty.
+  void add_in_place(const HeaderMac& mac, std::byte* covered, std::size_t covered_bytes, std::byte* to, MacHabit& habit,
+                    std::uint64_t names, bool may_ask_memo);
   void run();
 
  private:
@@ -62,13 +68,14 @@ class MacBatch {
     const HeaderMac* mac;
     std::byte* to;
     std::byte* memo;                         // where it is to be remembered; null: nowhere
-    std::uint32_t bytes;                     // of the buffer: prefix and header
+    std::byte* begin;                        // prefix and header; the prefix only if it is not hashed
+    std::uint32_t bytes;                     // of both
     std::uint32_t hashed;                    // of them, in the state
     std::array<std::uint32_t, kSha256Words> state;
   };
-  using Buffer = std::array<std::byte, kMacPrefixBytes + kMacHeaderBytes + 2 * kSha256BlockBytes>;  // with padding
+  using Buffer = std::array<std::byte, kMacPrefixBytes + kMacHeaderBytes + kPadBytes>;
 
-  void add_job(const HeaderMac& mac, std::size_t covered, std::byte* to, MacHabit& habit, std::byte* memo);
+  void add_job(const HeaderMac& mac, std::byte* covered, std::size_t covered_bytes, std::byte* to, MacHabit& habit, std::uint64_t names, std::byte* memo);
   [[nodiscard]] std::byte* ask_memo(const HeaderMac& mac, std::span<const std::byte> covered, std::byte* to, MacHabit& habit, bool* done);
   void run_one_by_one();
   void run_together(const Sha256Kernel& kernel);

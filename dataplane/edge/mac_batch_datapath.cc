@@ -86,20 +86,25 @@ void MacBatch::add(const HeaderMac& mac, std::span<const std::byte> covered, std
     mac.hash(covered, std::span<std::byte, kHeaderMacBytes>(to, kHeaderMacBytes));
   } else {
     std::memcpy(at.data(), covered.data(), covered.size());
-    add_job(mac, covered.size(), to, habit, nullptr);
+    add_job(mac, at.data(), covered.size(), to, habit, 0, nullptr);
   }
 }
 
-void MacBatch::add_written(const HeaderMac& mac, std::size_t covered_bytes, std::byte* to, MacHabit& habit, bool may_ask_memo) {
+void MacBatch::add_written(const HeaderMac& mac, std::size_t covered_bytes, std::byte* to, MacHabit& habit) {
+  add_in_place(mac, room(mac).data(), covered_bytes, to, habit, 0, true);
+}
+
+void MacBatch::add_in_place(const HeaderMac& mac, std::byte* covered, std::size_t covered_bytes, std::byte* to, MacHabit& habit,
+                            std::uint64_t names, bool may_ask_memo) {
   std::byte* memo = nullptr;
   if (memo_ != nullptr && may_ask_memo && habit.asks()) {
     bool done = false;
-    memo = ask_memo(mac, room(mac).first(covered_bytes), to, habit, &done);
+    memo = ask_memo(mac, {covered, covered_bytes}, to, habit, &done);
     if (done) {
       return;
     }
   }
-  add_job(mac, covered_bytes, to, habit, memo);
+  add_job(mac, covered, covered_bytes, to, habit, names, memo);
 }
 
 // Where the MAC is to be remembered. A header may come twice in one batch: then its entry, or another header's at the same
@@ -126,15 +131,20 @@ std::byte* MacBatch::ask_memo(const HeaderMac& mac, std::span<const std::byte> c
   return nullptr;
 }
 
-void MacBatch::add_job(const HeaderMac& mac, std::size_t covered, std::byte* to, MacHabit& habit, std::byte* memo) {
-  const std::span<std::byte> buffer(buffers_[count_].data(), mac.prefix_bytes_ + covered);
-  std::memcpy(buffer.data(), mac.prefix_.data(), mac.prefix_bytes_);
+void MacBatch::add_job(const HeaderMac& mac, std::byte* covered, std::size_t covered_bytes, std::byte* to, MacHabit& habit, std::uint64_t names,
+                       std::byte* memo) {
+  const std::span<std::byte> buffer(covered - mac.prefix_bytes_, mac.prefix_bytes_ + covered_bytes);
   Job& job = jobs_[count_++];
   job.mac = &mac;
   job.to = to;
   job.memo = memo;
+  job.begin = buffer.data();
   job.bytes = static_cast<std::uint32_t>(buffer.size());
-  job.hashed = names_.begin(mac, buffer, job.state, &habit.names_);
+  job.hashed = names_.recall(mac, names, job.state, habit.names_);
+  if (job.hashed == 0) {
+    std::memcpy(buffer.data(), mac.prefix_.data(), mac.prefix_bytes_);
+    job.hashed = names_.begin(mac, buffer, names, job.state, &habit.names_);
+  }
 }
 
 void MacBatch::run() {
@@ -155,17 +165,9 @@ void MacBatch::run_together(const Sha256Kernel& kernel) {
   std::array<Sha256Lane, kJobs> lanes;
   for (std::size_t i = 0; i < count_; ++i) {
     Job& job = jobs_[i];
-    std::byte* const begin = buffers_[i].data();
-    const std::uint32_t blocks = pad(begin, job.bytes);
-    lanes[i] = {begin + job.hashed, blocks - job.hashed / static_cast<std::uint32_t>(kSha256BlockBytes), job.state.data()};
-  }
-  kernel.run({lanes.data(), count_});
-  for (std::size_t i = 0; i < count_; ++i) {
-    Job& job = jobs_[i];
-    std::byte* const begin = buffers_[i].data();
-    store_state(begin, job.state);
-    lanes[i] = {begin, pad(begin, kHeaderMacBytes), job.state.data()};
-    std::memcpy(job.state.data(), job.mac->outer_key_.data(), sizeof job.state);
+    const std::uint32_t blocks = pad(job.begin, job.bytes);
+    lanes[i] = {job.begin + job.hashed, blocks - job.hashed / static_cast<std::uint32_t>(kSha256BlockBytes), job.state.data(),
+                job.mac->outer_key_.data()};
   }
   kernel.run({lanes.data(), count_});
   for (std::size_t i = 0; i < count_; ++i) {
@@ -176,7 +178,7 @@ void MacBatch::run_together(const Sha256Kernel& kernel) {
 void MacBatch::run_one_by_one() {
   for (std::size_t i = 0; i < count_; ++i) {
     const Job& job = jobs_[i];
-    job.mac->hash_from(job.state, job.hashed, std::span(buffers_[i]).subspan(job.hashed, job.bytes - job.hashed),
+    job.mac->hash_from(job.state, job.hashed, std::span(job.begin + job.hashed, job.bytes - job.hashed),
                        std::span<std::byte, kHeaderMacBytes>(job.to, kHeaderMacBytes));
   }
 }

@@ -27,7 +27,8 @@ struct PlainNames {
   NameFields source;
   NameFields destination;
   std::array<std::byte, kMostBytes> raw;
-  std::uint32_t covered_bytes = 0;  // for who reads: what HeaderMac::covered_names() says of them
+  std::uint32_t covered_bytes = 0;  // for who reads: what HeaderMac::covered_names() says of them; 0: not known
+  std::uint64_t number = 0;         // ... and what stands for them
   std::array<std::byte, kMostBytes> covered;
 };
 

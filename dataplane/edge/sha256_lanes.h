@@ -1,5 +1,5 @@
 #pragma once
-// SHA-256's compression of several messages side by side, each from a state of its own. With wide registers a processor does
+// HMAC-SHA256 of several messages side by side, each from states of its own. With wide registers a processor hashes
 // sixteen blocks, one of each of sixteen messages, in little more time than it needs for seven one after the other.
 //
 // Why here and not from a library: OpenSSL hashes one message at a time, and intel-ipsec-mb, which hashes many, begins each at its
@@ -17,9 +17,10 @@ inline constexpr std::size_t kSha256BlockBytes = 64;
 inline constexpr std::size_t kSha256Words = 8;
 
 struct Sha256Lane {
-  const std::byte* data;  // its blocks, one behind the other
+  const std::byte* data;       // its blocks, one behind the other
   std::uint32_t blocks;
-  std::uint32_t* state;   // kSha256Words, before and after
+  std::uint32_t* state;        // kSha256Words: behind the first half of the key and what came before the blocks; then the MAC
+  const std::uint32_t* outer;  // kSha256Words: behind the second half of the key
 };
 
 struct Sha256Kernel {

@@ -27,6 +27,7 @@ constexpr std::size_t kBlockWords = 16;
 template <std::size_t kLanes>
 struct Vector {
   typedef std::uint32_t Words __attribute__((vector_size(kLanes * sizeof(std::uint32_t))));
+  typedef std::uint8_t Bytes __attribute__((vector_size(kLanes * sizeof(std::uint32_t))));
 };
 template <std::size_t kLanes>
 using Words = typename Vector<kLanes>::Words;
@@ -36,9 +37,10 @@ template <int kBits, class V>
   return (x >> kBits) | (x << (32 - kBits));
 }
 
-template <class V>
-[[gnu::always_inline]] inline V big_endian(const V& x) {
-  return (rotated<24>(x) & 0x00FF00FF) | (rotated<8>(x) & 0xFF00FF00);
+template <class V, std::size_t... kAt>
+[[gnu::always_inline]] inline V big_endian(const V& x, std::index_sequence<kAt...>) {
+  const auto bytes = reinterpret_cast<typename Vector<sizeof(V) / sizeof(std::uint32_t)>::Bytes>(x);
+  return reinterpret_cast<V>(__builtin_shufflevector(bytes, bytes, (kAt ^ (sizeof(std::uint32_t) - 1))...));
 }
 
 // Element i of a and of b, in turn, from the first or the second half of both.
@@ -96,22 +98,38 @@ template <class V>
   }
 }
 
+// A state of each lane to words of all, and back. The vectors of a lane are at least as wide as a state.
+template <std::size_t kLanes, class StateOf>
+[[gnu::always_inline]] inline void load_states(std::size_t lanes, StateOf&& state_of, Words<kLanes>* state) {
+  Words<kLanes> rows[kLanes] = {};
+  for (std::size_t lane = 0; lane < lanes; ++lane) {
+    std::memcpy(&rows[lane], state_of(lane), kSha256Words * sizeof(std::uint32_t));
+  }
+  transpose<kLanes>(rows);
+  std::memcpy(state, rows, kSha256Words * sizeof(Words<kLanes>));
+}
+template <std::size_t kLanes>
+[[gnu::always_inline]] inline void store_states(std::span<const Sha256Lane> lanes, const Words<kLanes>* state) {
+  Words<kLanes> rows[kLanes] = {};
+  std::memcpy(rows, state, kSha256Words * sizeof(Words<kLanes>));
+  transpose<kLanes>(rows);
+  for (std::size_t lane = 0; lane < lanes.size(); ++lane) {
+    std::memcpy(lanes[lane].state, &rows[lane], kSha256Words * sizeof(std::uint32_t));
+  }
+}
+
 // At most kLanes messages. Those with fewer blocks than others keep their state while those go on.
 template <std::size_t kLanes>
 [[gnu::always_inline]] inline void hash_some(std::span<const Sha256Lane> lanes) {
   using V = Words<kLanes>;
-  alignas(V) std::uint32_t words[kSha256Words][kLanes] = {};
   V blocks{};
   std::uint32_t most = 0;
   for (std::size_t lane = 0; lane < lanes.size(); ++lane) {
-    for (std::size_t i = 0; i < kSha256Words; ++i) {
-      words[i][lane] = lanes[lane].state[i];
-    }
     blocks[lane] = lanes[lane].blocks;
     most = std::max(most, lanes[lane].blocks);
   }
   V state[kSha256Words];
-  std::memcpy(state, words, sizeof state);
+  load_states<kLanes>(lanes.size(), [&](std::size_t lane) { return lanes[lane].state; }, state);
   for (std::uint32_t block = 0; block < most; ++block) {
     V w[kBlockWords] = {};
     for (std::size_t part = 0; part < kBlockWords; part += kLanes) {
@@ -123,7 +141,7 @@ template <std::size_t kLanes>
       transpose<kLanes>(w + part);
     }
     for (V& word : w) {
-      word = big_endian(word);
+      word = big_endian(word, std::make_index_sequence<sizeof(V)>{});
     }
     V next[kSha256Words];
     std::memcpy(next, state, sizeof next);
@@ -133,12 +151,15 @@ template <std::size_t kLanes>
       state[i] = (next[i] & goes_on) | (state[i] & ~goes_on);
     }
   }
-  std::memcpy(words, state, sizeof words);
-  for (std::size_t lane = 0; lane < lanes.size(); ++lane) {
-    for (std::size_t i = 0; i < kSha256Words; ++i) {
-      lanes[lane].state[i] = words[i][lane];
-    }
-  }
+  // One block more: the hash, and padding for what comes behind a key's block.
+  constexpr std::uint32_t kBits = 8 * (kSha256BlockBytes + kSha256Words * sizeof(std::uint32_t));
+  V w[kBlockWords] = {};
+  std::memcpy(w, state, sizeof state);
+  w[kSha256Words] += 0x80000000;
+  w[kBlockWords - 1] += kBits;
+  load_states<kLanes>(lanes.size(), [&](std::size_t lane) { return lanes[lane].outer; }, state);
+  compress(state, w);
+  store_states<kLanes>(lanes, state);
 }
 
 template <std::size_t kLanes>

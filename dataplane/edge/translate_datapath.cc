@@ -48,26 +48,26 @@ FrameKind frame_kind_of(MessageKind kind) {
 std::uint8_t byte_of(std::int32_t value) { return value >= 0 && value <= 0xFF ? static_cast<std::uint8_t>(value) : 0; }
 
 FrameHeader header_of(const UpstreamMessage& m) {
-  FrameHeader header{.kind = frame_kind_of(m.kind)};
   if (m.kind == MessageKind::kSubscriptionAck) {
-    header.hop_limit = 0;
-    header.flags = frame_flag::kNoNames;
+    FrameHeader header{.kind = FrameKind::kSubscriptionAck, .hop_limit = 0, .flags = frame_flag::kNoNames};
     header.source.id = header.destination.id = NameId{0, 0};
     return header;
   }
-  header.hop_limit = static_cast<std::uint8_t>(std::min<std::uint32_t>(m.ttl, 0xFF));
-  header.fanout = m.fanout;
-  header.session_type = byte_of(m.session_type);
-  header.session_message_type = byte_of(m.session_message_type);
-  header.session_id = m.session_id;
-  header.message_id = m.message_id;
-  header.source = m.source.routed();
-  header.destination = m.destination.routed();
-  header.flags = static_cast<std::uint16_t>((m.source.id_present ? 0 : frame_flag::kSourceIdAbsent) |
-                                            (m.destination.id_present ? 0 : frame_flag::kDestinationIdAbsent) |
-                                            (!m.error ? 0 : *m.error ? frame_flag::kErrorTrue : frame_flag::kErrorFalse) |
-                                            (m.session_in_body ? frame_flag::kSessionInBody : 0));
-  return header;
+  // All fields at once: then the compiler does not clear the whole first.
+  return {.version = kFrameVersion,
+          .kind = frame_kind_of(m.kind),
+          .hop_limit = static_cast<std::uint8_t>(std::min<std::uint32_t>(m.ttl, 0xFF)),
+          .session_type = byte_of(m.session_type),
+          .fanout = m.fanout,
+          .session_id = m.session_id,
+          .message_id = m.message_id,
+          .destination = m.destination.routed(),
+          .source = m.source.routed(),
+          .session_message_type = byte_of(m.session_message_type),
+          .flags = static_cast<std::uint16_t>((m.source.id_present ? 0 : frame_flag::kSourceIdAbsent) |
+                                              (m.destination.id_present ? 0 : frame_flag::kDestinationIdAbsent) |
+                                              (!m.error ? 0 : *m.error ? frame_flag::kErrorTrue : frame_flag::kErrorFalse) |
+                                              (m.session_in_body ? frame_flag::kSessionInBody : 0))};
 }
 
 std::uint32_t optional_nested(std::uint32_t content) { return content == 0 ? 0 : nested_bytes(content); }
@@ -248,9 +248,9 @@ bool write_header(PieceWriter& out, const UpstreamMessage& m, const Pieces& body
 }
 
 std::expected<Translated, EdgeFault> finish(PieceWriter& out, bool ok) {
-  Translated done;
-  if (!ok || !out.finish(&done)) {
-    return std::unexpected(EdgeFault::kNoRoom);
+  std::expected<Translated, EdgeFault> done;  // filled in where it is returned: not copied just after it was written
+  if (!ok || !out.finish(&*done)) {
+    done = std::unexpected(EdgeFault::kNoRoom);
   }
   return done;
 }

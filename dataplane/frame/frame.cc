@@ -58,7 +58,8 @@ FrameHeader load_header(const std::byte* f) {
 }
 
 void store_header(std::byte* f, const FrameHeader& header) {
-  std::memset(f, 0, kFrameHeaderBytes);
+  static_assert(frame_offset::kSessionMessageType + sizeof(std::uint64_t) == kFrameHeaderBytes);
+  store_le(f + frame_offset::kSessionMessageType, std::uint64_t{0});  // with what is reserved
   store_le(f + frame_offset::kVersion, header.version);
   store_le(f + frame_offset::kKind, static_cast<std::uint8_t>(header.kind));
   store_le(f + frame_offset::kHopLimit, header.hop_limit);

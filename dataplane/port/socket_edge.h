@@ -60,6 +60,7 @@ struct EdgeWorker {
   MacBatch batch{&memo};
   EncodedCache encoded;
   std::array<PlainNames, kEdgeNames> names;     // of connections by their link
+  std::uint64_t name_numbers = 0;               // PlainNames::number: given so far
   std::uint64_t feeds = 0;
   EdgeAhead ahead;
   std::array<EdgeOutgoing, kMacBatch> outgoing;

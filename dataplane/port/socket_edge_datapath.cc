@@ -52,8 +52,9 @@ bool goes_on(const UpstreamMessage& m, const PlainMarks& marks) {
          (!m.incoming_conn || marks.incoming_conn_at != 0) && m.bytes_of(KeptLevel::kVariant) != 0;
 }
 
-// Fills in all but `covered`. Contents and metadata, which end a message, end its frame too.
-void keep_front(EncodedMessage& entry, const UpstreamMessage& m, const PlainMarks& marks, const Pieces& bytes) {
+// A place for a message that may, with all but `covered` filled in; null: its front is too large or in several parts. Contents and
+// metadata, which end a message, end its frame too.
+EncodedMessage* make_front(EncodedCache& encoded, const UpstreamMessage& m, const PlainMarks& marks, const Pieces& bytes) {
   std::size_t front = bytes.size();
   for (const KeptRun& run : m.runs()) {
     if (run.level == KeptLevel::kVariant) {
@@ -61,31 +62,40 @@ void keep_front(EncodedMessage& entry, const UpstreamMessage& m, const PlainMark
     }
   }
   const Piece first = bytes.pieces()[0];
-  if (front > std::min(entry.front.size(), first.size())) {
-    entry.serial = 0;
-    return;
+  if (front > std::min(kMbufDataBytes, first.size())) {
+    return nullptr;
   }
-  std::memcpy(entry.front.data(), first.data(), front);
-  entry.front_bytes = static_cast<std::uint32_t>(front);
+  EncodedMessage& entry = encoded.make(front);
+  std::memcpy(entry.front, first.data(), front);
   entry.tail_bytes = static_cast<std::uint32_t>(bytes.size() - front);
   entry.mac_at = m.header_mac->at;
   entry.ttl_at = marks.ttl_at;
   if (marks.incoming_conn_at != 0) {
     entry.front[marks.incoming_conn_at] = std::byte{0};  // of the hop before
   }
+  return &entry;
 }
 
-void keep_covered(PlainNames& names, std::size_t bytes, std::span<const std::byte> covered) {
+void keep_covered(PlainNames& names, std::size_t bytes, std::span<const std::byte> covered, std::uint64_t number) {
   if (bytes > names.covered.size()) {
     names.bytes = 0;
     return;
   }
   std::memcpy(names.covered.data(), covered.data(), bytes);
   names.covered_bytes = static_cast<std::uint32_t>(bytes);
+  names.number = number;
 }
 
+// In parts: of the whole at once the compiler makes one instruction that takes long to begin.
 void clear(UpstreamMessage& message) {
-  static_cast<UpstreamValues&>(message) = {};
+  static_assert(sizeof(UpstreamValues) == 280, "a new value is to be cleared too");
+  const UpstreamValues empty;
+  const auto clear_all = [&](auto... field) { ((message.*field = empty.*field), ...); };
+  using V = UpstreamValues;
+  clear_all(&V::source, &V::destination, &V::identity, &V::version, &V::fanout, &V::ttl, &V::recv_from, &V::forward_to, &V::incoming_conn, &V::error,
+            &V::header_mac, &V::has_header_fields, &V::kind, &V::has_header, &V::has_session, &V::has_session_fields, &V::session_in_body,
+            &V::session_type, &V::session_message_type, &V::session_id, &V::message_id, &V::subscription_id, &V::success, &V::ack_error,
+            &V::has_link_type);
   message.run_count = 0;
   message.level_bytes = {};
 }
@@ -186,7 +196,7 @@ SocketEngine::Impl::PieceEnd SocketEngine::Impl::take_edge_events(Stream& stream
         break;
       case TransportEventKind::kMessage:
         if (event.stream == edge.channel && !edge.ending) {
-          const PieceEnd end = take_edge_message(stream, event, out, count);
+          const PieceEnd end = take_edge_message(stream, edge.events[edge.next_event], out, count);
           if (end != PieceEnd::kTaken) {
             return end;
           }
@@ -230,7 +240,8 @@ void SocketEngine::Impl::count_edge_end(const Stream& stream, TransportFault fau
   }
 }
 
-// One part of a message, often the whole. Returns kTaken, or why it must be given again.
+// One part of a message, often the whole. Returns kTaken, or why it must be given again. event: where it lies, not to be looked at once
+// others may have come.
 SocketEngine::Impl::PieceEnd SocketEngine::Impl::take_edge_message(Stream& stream, const TransportEvent& event,
                                                                    std::span<rte_mbuf*> out, std::uint32_t& count) {
   EdgeStream& edge = *stream.edge;
@@ -404,7 +415,11 @@ void SocketEngine::Impl::read_edge_message(EdgeStream& edge, const MacRules& rul
     return;
   }
   bytes.copy(*message.header_mac, ahead.received[i].data());
-  const std::span<std::byte> room = edges_->batch.room(*rules.mac);
+  std::span<std::byte> room = edges_->batch.room(*rules.mac);
+  EncodedMessage* const entry = !room.empty() && plain && goes_on(message, marks) ? make_front(edges_->encoded, message, marks, bytes) : nullptr;
+  if (entry != nullptr) {
+    room = {entry->covered, kMacHeaderBytes};
+  }
   const std::span known = plain && names.same ? std::span(names.covered).first(names.covered_bytes) : std::span<std::byte>();
   const std::size_t covered = room.empty() ? 0 : HeaderMac::covered(message, bytes, room.first<kMacHeaderBytes>(), known);
   if (covered == 0) {
@@ -412,16 +427,16 @@ void SocketEngine::Impl::read_edge_message(EdgeStream& edge, const MacRules& rul
     return;
   }
   if (plain && names.same && names.covered_bytes == 0) {
-    keep_covered(names, HeaderMac::covered_names(message, bytes), room);
+    keep_covered(names, HeaderMac::covered_names(message, bytes), room, ++edges_->name_numbers);
   }
-  if (plain && goes_on(message, marks)) {
-    EncodedMessage& entry = edges_->encoded.make();
-    std::memcpy(entry.covered.data(), room.data(), covered);
-    entry.covered_bytes = static_cast<std::uint32_t>(covered);
-    keep_front(entry, message, marks, bytes);
-    ahead.serial[i] = entry.serial;
+  if (entry == nullptr) {
+    edges_->batch.add_written(*rules.mac, covered, ahead.expected[i].data(), edge.mac_in);
+    return;
   }
-  edges_->batch.add_written(*rules.mac, covered, ahead.expected[i].data(), edge.mac_in);
+  entry->names = known.empty() ? 0 : names.number;
+  edges_->encoded.keep(*entry, covered);
+  ahead.serial[i] = entry->serial;
+  edges_->batch.add_in_place(*rules.mac, entry->covered, covered, ahead.expected[i].data(), edge.mac_in, entry->names, true);
 }
 
 void SocketEngine::Impl::compare_edge_macs() {
@@ -449,11 +464,10 @@ SocketEngine::Impl::PieceEnd SocketEngine::Impl::frame_of_edge_message(Stream& s
   const std::uint32_t slot = whole ? ahead.slot[edge.next_event - ahead.first] : 0;
   rte_mbuf* const first = take_mbuf();
   const std::span<std::byte> scratch{rte_pktmbuf_mtod(first, std::byte*), kMbufDataBytes};
-  std::expected<Translated, EdgeFault> translated = std::unexpected(ahead.fault[slot]);
-  if (ahead.fault[slot] == EdgeFault::kNone) {
-    translated = write_frame(ahead.message[slot], message, {scratch, edges_->output});
-    serial = ahead.serial[slot];
-  }
+  const EdgeFault fault = ahead.fault[slot];
+  const auto translated = fault != EdgeFault::kNone ? std::expected<Translated, EdgeFault>(std::unexpected(fault))
+                                                    : write_frame(ahead.message[slot], message, {scratch, edges_->output});
+  serial = ahead.serial[slot];
   if (!translated) {
     stash_[stash_count_++] = first;
     const EdgeFaultText& text = edge_fault_text(translated.error());
@@ -608,7 +622,7 @@ void SocketEngine::Impl::encode_edge_frame(EdgeStream& edge, EdgeOutgoing& out, 
   const HeaderMac* const mac = edge.key && edge.key->checked && edge.key->mac ? &*edge.key->mac : nullptr;
   const std::atomic_ref serial(frame_meta(out.frame).encoded_serial);
   if (mac != nullptr) {
-    if (const EncodedMessage* found = worker.encoded.find(serial.load(std::memory_order_relaxed)); found != nullptr) {
+    if (EncodedMessage* found = worker.encoded.find(serial.load(std::memory_order_relaxed)); found != nullptr) {
       if (send_as_kept(edge, *mac, *found, out, scratch, room)) {
         return;
       }
@@ -640,36 +654,35 @@ void SocketEngine::Impl::encode_edge_frame(EdgeStream& edge, EdgeOutgoing& out, 
   }
   // Others will want the same, if it has other references now.
   if (rte_mbuf_refcnt_read(out.frame) > 1 && translated->piece_count == 1 && frame_fanout(header) != 1) {
-    EncodedMessage& entry = worker.encoded.make();
-    std::memcpy(entry.covered.data(), covered.data(), translated->covered_bytes);
-    std::memcpy(entry.front.data(), scratch.data(), translated->bytes);
-    entry.covered_bytes = static_cast<std::uint32_t>(translated->covered_bytes);
-    entry.front_bytes = static_cast<std::uint32_t>(translated->bytes);
-    entry.tail_bytes = 0;
+    EncodedMessage& entry = worker.encoded.make(translated->bytes);
+    std::memcpy(entry.covered, covered.data(), translated->covered_bytes);
+    std::memcpy(entry.front, scratch.data(), translated->bytes);
     entry.mac_at = static_cast<std::uint32_t>(translated->mac - scratch.data());
-    entry.ttl_at = 0;
+    worker.encoded.keep(entry, translated->covered_bytes);
     serial.store(entry.serial, std::memory_order_relaxed);
   }
   worker.batch.add_written(*mac, translated->covered_bytes, translated->mac, edge.mac_out);
 }
 
-// False: it cannot be used.
-bool SocketEngine::Impl::send_as_kept(EdgeStream& edge, const HeaderMac& mac, const EncodedMessage& kept, EdgeOutgoing& out,
+// False: it cannot be used. Short messages, of which the transport takes a copy, are made ready where they are kept.
+bool SocketEngine::Impl::send_as_kept(EdgeStream& edge, const HeaderMac& mac, EncodedMessage& kept, EdgeOutgoing& out,
                                       std::span<std::byte> scratch, std::span<Piece> room) {
   const std::uint8_t hop_limit = frame_hop_limit(rte_pktmbuf_mtod(out.frame, const std::byte*));
-  const std::span<std::byte> covered = edges_->batch.room(mac);
-  if (covered.empty() || (kept.ttl_at != 0 && hop_limit >= 0x80)) {
+  if (edges_->batch.room(mac).empty() || (kept.ttl_at != 0 && hop_limit >= 0x80)) {
     return false;
   }
-  std::memcpy(scratch.data(), kept.front.data(), kept.front_bytes);
-  std::memcpy(covered.data(), kept.covered.data(), kept.covered_bytes);
-  if (kept.ttl_at != 0) {
-    scratch[kept.ttl_at] = static_cast<std::byte>(hop_limit);
-    store_le(covered.data() + kept.covered_bytes - sizeof(std::uint32_t), std::uint32_t{hop_limit});
+  std::byte* front = kept.front;
+  if (kept.front_bytes + kept.tail_bytes > kEdgeCopyBytes) {
+    front = scratch.data();
+    std::memcpy(front, kept.front, kept.front_bytes);
   }
-  edges_->batch.add_written(mac, kept.covered_bytes, scratch.data() + kept.mac_at, edge.mac_out, false);
+  if (kept.ttl_at != 0) {
+    front[kept.ttl_at] = static_cast<std::byte>(hop_limit);
+    store_le(kept.covered + kept.covered_bytes - sizeof(std::uint32_t), std::uint32_t{hop_limit});
+  }
+  edges_->batch.add_in_place(mac, kept.covered, kept.covered_bytes, front + kept.mac_at, edge.mac_out, kept.names, false);
   std::size_t count = 0;
-  room[count++] = scratch.first(kept.front_bytes);
+  room[count++] = {front, kept.front_bytes};
   std::size_t skip = kept.tail_bytes == 0 ? ~std::size_t{0} : frame_meta(out.frame).frame_bytes - kept.tail_bytes;
   for (const rte_mbuf* m = out.frame; m != nullptr && kept.tail_bytes != 0; m = m->next) {
     if (m->data_len > skip) {

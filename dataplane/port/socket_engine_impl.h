@@ -323,7 +323,7 @@ class SocketEngine::Impl {
   [[nodiscard]] bool edge_is_idle(const Stream& stream) const;
   void count_edge_end(const Stream& stream, TransportFault fault);
   bool write_edge_frames(Stream& stream);
-  bool send_as_kept(EdgeStream& edge, const HeaderMac& mac, const EncodedMessage& kept, EdgeOutgoing& out, std::span<std::byte> scratch,
+  bool send_as_kept(EdgeStream& edge, const HeaderMac& mac, EncodedMessage& kept, EdgeOutgoing& out, std::span<std::byte> scratch,
                     std::span<std::span<const std::byte>> room);
   void encode_edge_frame(EdgeStream& edge, EdgeOutgoing& out, std::span<std::span<const std::byte>> room);
   void give_edge_frame(Stream& stream, const EdgeOutgoing& out);

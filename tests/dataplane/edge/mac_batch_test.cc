@@ -4,9 +4,11 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <list>
 #include <random>
 #include <string>
+#include <vector>
 
 #include "edge/encoded_cache.h"
 #include "golden.h"
@@ -155,21 +157,104 @@ TEST(MacBatch, CoveredBytesThatWereKeptGiveTheSame) {
   }
 }
 
+// As a node does with messages of streams whose names it knows by number: the covered bytes lie somewhere and are hashed there.
+TEST(MacBatch, HashedInPlaceAndByTheNumberOfTheirNamesGivesTheSame) {
+  const HeaderMac links[] = {golden::header_mac(), HeaderMac(golden::link_key(), "b"), HeaderMac(LinkKey{}, std::string(109, 'c'))};
+  MacMemo memo;
+  MacBatch batch(&memo);
+  std::array<MacHabit, 4> habits;
+  std::mt19937 random(4);
+  struct Place {
+    std::array<std::byte, kMacPrefixBytes + kMacHeaderBytes + MacBatch::kPadBytes> bytes;
+  };
+  for (int round = 0; round < 600; ++round) {
+    std::list<Added> all;
+    std::list<Place> places;
+    while (!batch.full() && all.size() < 1 + random() % 40) {
+      // Identities that begin with the same bytes, so that names and identity of one message may be the names of another.
+      all.push_back({.header = Varied(random() % 3, random() % 300), .mac = &links[random() % std::size(links)]});
+      Varied& header = all.back().header;
+      const std::uint32_t stream = random() % 6;
+      header.message.source.name.component[0] = stream;
+      header.message.source.text[0].size = stream % 4;
+      header.message.destination.id_present = stream % 2 != 0;
+      const Piece piece(header.bytes);
+      std::byte* const covered = places.emplace_back().bytes.data() + kMacPrefixBytes;
+      const std::size_t size = HeaderMac::covered(header.message, Pieces({&piece, 1}), std::span<std::byte, kMacHeaderBytes>(covered, kMacHeaderBytes));
+      batch.add_in_place(*all.back().mac, covered, size, all.back().result.data(), habits[random() % habits.size()], random() % 4 == 0 ? 0 : 1 + stream,
+                         random() % 2 == 0);
+    }
+    batch.run();
+    for (const Added& added : all) {
+      EXPECT_EQ(added.result, added.header.alone(*added.mac));
+    }
+  }
+}
+
 TEST(EncodedCache, FindsWhatWasKeptUntilItsPlaceIsTaken) {
   EncodedCache cache;
   EncodedCache another;
   EXPECT_EQ(cache.find(0), nullptr);
-  EncodedMessage& first = cache.make();
+  EncodedMessage& first = cache.make(400);
+  EXPECT_EQ(cache.find(first.serial), nullptr) << "not kept yet";
+  cache.keep(first, 450);
   const std::uint64_t serial = first.serial;
   EXPECT_EQ(cache.find(serial), &first);
   EXPECT_EQ(another.find(serial), nullptr);
-  EXPECT_NE(another.make().serial, serial);
+  EncodedMessage& theirs = another.make(0);
+  another.keep(theirs, 0);
+  EXPECT_NE(theirs.serial, serial);
   for (std::size_t i = 1; i < kEncodedEntries; ++i) {
-    EXPECT_NE(cache.make().serial, serial);
+    EncodedMessage& entry = cache.make(400);
+    cache.keep(entry, 450);
+    EXPECT_NE(entry.serial, serial);
   }
-  EXPECT_EQ(cache.find(serial), &first);
-  EXPECT_NE(cache.make().serial, serial);
-  EXPECT_EQ(cache.find(serial), nullptr);
+  EXPECT_EQ(cache.find(serial), &first) << "so many small ones fit";
+  std::size_t more = 0;
+  for (; cache.find(serial) != nullptr && more < 10'000; ++more) {
+    cache.keep(cache.make(400), 450);
+  }
+  EXPECT_LT(more, 4 * kEncodedEntries);
+}
+
+// Whatever sizes come, what is found has not been written over.
+TEST(EncodedCache, WhatIsFoundIsWhole) {
+  EncodedCache cache;
+  struct Kept {
+    std::uint64_t serial;
+    std::size_t front_bytes;
+    std::size_t covered_bytes;
+    std::byte fill;
+  };
+  std::vector<Kept> all;
+  std::mt19937 random(5);
+  std::size_t found = 0;
+  for (int i = 0; i < 5'000; ++i) {
+    const bool large = random() % 8 == 0;
+    const Kept kept{0, random() % (large ? kMbufDataBytes + 1 : 500), random() % (large ? kMacHeaderBytes + 1 : 500), static_cast<std::byte>(random())};
+    EncodedMessage& entry = cache.make(kept.front_bytes);
+    std::fill_n(entry.front, kept.front_bytes, kept.fill);
+    std::fill_n(entry.covered - kMacPrefixBytes, kMacPrefixBytes + kept.covered_bytes + MacBatch::kPadBytes, kept.fill);
+    if (random() % 10 == 0) {
+      continue;  // it could not be used
+    }
+    cache.keep(entry, kept.covered_bytes);
+    all.push_back(kept);
+    all.back().serial = entry.serial;
+    for (std::size_t back = 1; back <= 400 && back <= all.size(); back += 1 + random() % 40) {
+      const Kept& old = all[all.size() - back];
+      const EncodedMessage* const at = cache.find(old.serial);
+      if (at == nullptr) {
+        continue;
+      }
+      ++found;
+      ASSERT_EQ(at->front_bytes, old.front_bytes);
+      ASSERT_EQ(at->covered_bytes, old.covered_bytes);
+      ASSERT_TRUE(std::all_of(at->front, at->front + old.front_bytes, [&](std::byte b) { return b == old.fill; }));
+      ASSERT_TRUE(std::all_of(at->covered, at->covered + old.covered_bytes, [&](std::byte b) { return b == old.fill; }));
+    }
+  }
+  EXPECT_GT(found, 5'000u);
 }
 
 }  // namespace

@@ -1,4 +1,4 @@
-// Every kernel that this processor can run against OpenSSL's compression function, and FIPS 180-4's own example.
+// Every kernel that this processor can run against OpenSSL's compression function, and an example of RFC 4231.
 
 #define OPENSSL_SUPPRESS_DEPRECATED
 #include <openssl/sha.h>
@@ -8,6 +8,7 @@
 #include <array>
 #include <cstring>
 #include <random>
+#include <string_view>
 #include <vector>
 
 #include "edge/sha256_lanes.h"
@@ -29,18 +30,54 @@ State by_openssl(State state, const std::vector<std::byte>& blocks) {
   return state;
 }
 
-TEST(Sha256Lanes, HashesTheExampleOfTheStandard) {
-  std::array<std::byte, kSha256BlockBytes> block{std::byte{'a'}, std::byte{'b'}, std::byte{'c'}, std::byte{0x80}};
-  block.back() = std::byte{24};
+// Of a key, as HMAC has it (RFC 2104): behind a block of it, combined with a byte.
+State behind_key(const std::vector<std::byte>& key, std::byte with) {
+  std::vector<std::byte> block(kSha256BlockBytes, with);
+  for (std::size_t i = 0; i < key.size(); ++i) {
+    block[i] ^= key[i];
+  }
+  return by_openssl(kInitial, block);
+}
+
+std::vector<std::byte> padded(std::vector<std::byte> bytes, std::size_t before) {
+  const std::uint64_t bits = 8 * (before + bytes.size());
+  bytes.push_back(std::byte{0x80});
+  while (bytes.size() % kSha256BlockBytes != kSha256BlockBytes - sizeof bits) {
+    bytes.push_back(std::byte{0});
+  }
+  for (int shift = 56; shift >= 0; shift -= 8) {
+    bytes.push_back(static_cast<std::byte>(bits >> shift));
+  }
+  return bytes;
+}
+
+State outer_of(const State& inner, const State& outer) {
+  std::vector<std::byte> hash;
+  for (const std::uint32_t word : inner) {
+    for (int shift = 24; shift >= 0; shift -= 8) {
+      hash.push_back(static_cast<std::byte>(word >> shift));
+    }
+  }
+  return by_openssl(outer, padded(hash, kSha256BlockBytes));
+}
+
+TEST(Sha256Lanes, MakesTheMacOfTheStandardsExample) {  // RFC 4231, 4.2
+  const std::vector<std::byte> key(20, std::byte{0x0B});
+  std::vector<std::byte> text;
+  for (const char c : std::string_view("Hi There")) {
+    text.push_back(static_cast<std::byte>(c));
+  }
+  const std::vector<std::byte> block = padded(text, kSha256BlockBytes);
+  const State outer = behind_key(key, std::byte{0x5C});
   for (const Sha256Kernel& kernel : sha256_kernels()) {
-    State state = kInitial;
-    const Sha256Lane lane{block.data(), 1, state.data()};
+    State state = behind_key(key, std::byte{0x36});
+    const Sha256Lane lane{block.data(), 1, state.data(), outer.data()};
     kernel.run({&lane, 1});
-    EXPECT_EQ(state, (State{0xba7816bf, 0x8f01cfea, 0x414140de, 0x5dae2223, 0xb00361a3, 0x96177a9c, 0xb410ff61, 0xf20015ad}));
+    EXPECT_EQ(state, (State{0xb0344c61, 0xd8db3853, 0x5ca8afce, 0xaf0bf12b, 0x881dc200, 0xc9833da7, 0x26e9376c, 0x2e32cff7}));
   }
 }
 
-TEST(Sha256Lanes, AnyNumberOfMessagesOfAnyLengthFromAnyState) {
+TEST(Sha256Lanes, AnyNumberOfMessagesOfAnyLengthFromAnyStates) {
   ASSERT_FALSE(sha256_kernels().empty());
   std::mt19937 random(1);
   for (const Sha256Kernel& kernel : sha256_kernels()) {
@@ -48,6 +85,7 @@ TEST(Sha256Lanes, AnyNumberOfMessagesOfAnyLengthFromAnyState) {
       const std::size_t count = random() % (2 * kernel.lanes + 3);
       std::vector<std::vector<std::byte>> blocks(count);
       std::vector<State> states(count);
+      std::vector<State> outers(count);
       std::vector<State> expected(count);
       std::vector<Sha256Lane> lanes(count);
       for (std::size_t i = 0; i < count; ++i) {
@@ -55,11 +93,13 @@ TEST(Sha256Lanes, AnyNumberOfMessagesOfAnyLengthFromAnyState) {
         for (std::byte& b : blocks[i]) {
           b = static_cast<std::byte>(random());
         }
-        for (std::uint32_t& word : states[i]) {
-          word = random();
+        for (State* state : {&states[i], &outers[i]}) {
+          for (std::uint32_t& word : *state) {
+            word = random();
+          }
         }
-        expected[i] = by_openssl(states[i], blocks[i]);
-        lanes[i] = {blocks[i].data(), static_cast<std::uint32_t>(blocks[i].size() / kSha256BlockBytes), states[i].data()};
+        expected[i] = outer_of(by_openssl(states[i], blocks[i]), outers[i]);
+        lanes[i] = {blocks[i].data(), static_cast<std::uint32_t>(blocks[i].size() / kSha256BlockBytes), states[i].data(), outers[i].data()};
       }
       kernel.run(lanes);
       EXPECT_EQ(states, expected) << kernel.lanes << " lanes, " << count << " messages";
