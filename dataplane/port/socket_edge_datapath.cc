@@ -109,6 +109,34 @@ bool same_mac(const std::byte* a, const std::byte* b) {
   return difference == 0;
 }
 
+// Bytes of messages that were taken: their windows open once for all that come in a row.
+class Taken {
+ public:
+  explicit Taken(EdgeStream& edge) : edge_(edge) {}
+  ~Taken() { release(); }
+  Taken(const Taken&) = delete;
+  Taken& operator=(const Taken&) = delete;
+  void add(std::int32_t stream, std::size_t bytes) {
+    if (stream != stream_) {
+      release();
+      stream_ = stream;
+    }
+    bytes_ += bytes;
+  }
+
+ private:
+  void release() {
+    if (bytes_ != 0 && edge_.transport != nullptr) {
+      edge_.transport->release(stream_, bytes_);
+    }
+    bytes_ = 0;
+  }
+
+  EdgeStream& edge_;
+  std::int32_t stream_ = -1;
+  std::size_t bytes_ = 0;
+};
+
 bool lies_in(const rte_mbuf* mbuf, const std::byte* at) {
   const auto* begin = rte_pktmbuf_mtod(mbuf, const std::byte*);
   return at >= begin && at < begin + mbuf->data_len;
@@ -182,6 +210,7 @@ void SocketEngine::Impl::take_edge_events_aside(Stream& stream) {
 
 SocketEngine::Impl::PieceEnd SocketEngine::Impl::take_edge_events(Stream& stream, std::span<rte_mbuf*> out, std::uint32_t& count) {
   EdgeStream& edge = *stream.edge;
+  Taken taken(edge);
   while (edge.next_event < edge.events.size()) {
     const TransportEvent event = edge.events[edge.next_event];
     switch (event.kind) {
@@ -201,7 +230,7 @@ SocketEngine::Impl::PieceEnd SocketEngine::Impl::take_edge_events(Stream& stream
             return end;
           }
         }
-        edge.transport->release(event.stream, event.bytes.size());
+        taken.add(event.stream, event.bytes.size());
         break;
       case TransportEventKind::kStreamClosed:
         if (event.fault == TransportFault::kAsked) {
@@ -608,9 +637,13 @@ bool SocketEngine::Impl::write_edge_frames(Stream& stream) {
     bytes += frame_meta(frame).frame_bytes;
   }
   worker.batch.run();
+  std::size_t copied = 0;
   for (std::size_t i = 0; i < count; ++i) {
-    give_edge_frame(stream, worker.outgoing[i]);
+    if (give_edge_frame(stream, worker.outgoing[i])) {
+      worker.outgoing[copied++] = worker.outgoing[i];
+    }
   }
+  settle_edge_copies(stream, std::span(worker.outgoing).first(copied));
   return count != 0;
 }
 
@@ -696,7 +729,8 @@ bool SocketEngine::Impl::send_as_kept(EdgeStream& edge, const HeaderMac& mac, En
   return true;
 }
 
-void SocketEngine::Impl::give_edge_frame(Stream& stream, const EdgeOutgoing& out) {
+// True: the transport has a copy, and the frame is to be settled.
+bool SocketEngine::Impl::give_edge_frame(Stream& stream, const EdgeOutgoing& out) {
   EdgeStream& edge = *stream.edge;
   const std::uint32_t bytes = frame_meta(out.frame).frame_bytes;
   WriteResult written = WriteResult::kClosed;
@@ -708,34 +742,46 @@ void SocketEngine::Impl::give_edge_frame(Stream& stream, const EdgeOutgoing& out
     if (written == WriteResult::kQueued) {
       out.scratch->next = out.frame;  // comes back, and goes, with it
       frame_meta(out.scratch).frame_bytes = bytes;
-      return;
+      return false;
     }
   }
   stash_[stash_count_++] = out.scratch;
-  settle_edge_frame(stream, bytes);
   if (written == WriteResult::kCopied) {
-    count_edge_sent(stream, bytes);
-    rte_pktmbuf_free(out.frame);
-  } else {
-    const DropReason reason = out.fault != EdgeFault::kNone ? drop_reason_of(out.fault)
-                              : written == WriteResult::kTooLarge ? DropReason::kEdgeTooBig
-                                                                  : DropReason::kLinkGone;
-    drop_copy(stream.link, out.frame, reason);
+    return true;
   }
+  settle_edge_frames(stream, 1, bytes);
+  const DropReason reason = out.fault != EdgeFault::kNone ? drop_reason_of(out.fault)
+                            : written == WriteResult::kTooLarge ? DropReason::kEdgeTooBig
+                                                                : DropReason::kLinkGone;
+  drop_copy(stream.link, out.frame, reason);
+  return false;
 }
 
-// A frame that was held is no longer.
-void SocketEngine::Impl::settle_edge_frame(Stream& stream, std::uint32_t frame_bytes) {
-  stream.queued_bytes -= frame_bytes + kPrefix;
-  --stream.queued_frames;
-  budget_.give(frame_bytes + kPrefix);
-  count_held(stream.link, -1, -static_cast<std::int64_t>(frame_bytes));
+void SocketEngine::Impl::settle_edge_copies(Stream& stream, std::span<const EdgeOutgoing> sent) {
+  std::uint64_t bytes = 0;
+  Run run;
+  for (const EdgeOutgoing& out : sent) {
+    bytes += frame_meta(out.frame).frame_bytes;
+    release_sent(out.frame, run);
+  }
+  end_run(run);
+  settle_edge_frames(stream, static_cast<std::uint32_t>(sent.size()), bytes);
+  count_edge_sent(stream, sent.size(), bytes);
 }
 
-void SocketEngine::Impl::count_edge_sent(const Stream& stream, std::uint32_t frame_bytes) {
-  counters_.sent.add(1);
+// Frames that were held are no longer.
+void SocketEngine::Impl::settle_edge_frames(Stream& stream, std::uint32_t frames, std::uint64_t frame_bytes) {
+  const std::uint64_t gone = frame_bytes + std::uint64_t{frames} * kPrefix;
+  stream.queued_bytes -= gone;
+  stream.queued_frames -= frames;
+  budget_.give(gone);
+  count_held(stream.link, -static_cast<std::int64_t>(frames), -static_cast<std::int64_t>(frame_bytes));
+}
+
+void SocketEngine::Impl::count_edge_sent(const Stream& stream, std::uint64_t frames, std::uint64_t frame_bytes) {
+  counters_.sent.add(frames);
   counters_.bytes_sent.add(frame_bytes);
-  link_counters_[stream.link].frames_sent.add(1);
+  link_counters_[stream.link].frames_sent.add(frames);
   link_counters_[stream.link].bytes_sent.add(frame_bytes);
 }
 
@@ -743,12 +789,12 @@ void SocketEngine::Impl::count_edge_sent(const Stream& stream, std::uint32_t fra
 void SocketEngine::Impl::edge_released(EdgeStream& edge, rte_mbuf* scratch) {
   Stream& stream = streams_[edge.link];
   const std::uint32_t bytes = frame_meta(scratch).frame_bytes;
-  settle_edge_frame(stream, bytes);
+  settle_edge_frames(stream, 1, bytes);
   if (edge.dropping || edge.ending) {
     drop_copy(stream.link, scratch, stream.drop_reason);
     return;
   }
-  count_edge_sent(stream, bytes);
+  count_edge_sent(stream, 1, bytes);
   rte_pktmbuf_free(scratch);
 }
 

@@ -326,9 +326,10 @@ class SocketEngine::Impl {
   bool send_as_kept(EdgeStream& edge, const HeaderMac& mac, EncodedMessage& kept, EdgeOutgoing& out, std::span<std::byte> scratch,
                     std::span<std::span<const std::byte>> room);
   void encode_edge_frame(EdgeStream& edge, EdgeOutgoing& out, std::span<std::span<const std::byte>> room);
-  void give_edge_frame(Stream& stream, const EdgeOutgoing& out);
-  void settle_edge_frame(Stream& stream, std::uint32_t frame_bytes);
-  void count_edge_sent(const Stream& stream, std::uint32_t frame_bytes);
+  bool give_edge_frame(Stream& stream, const EdgeOutgoing& out);
+  void settle_edge_copies(Stream& stream, std::span<const EdgeOutgoing> sent);
+  void settle_edge_frames(Stream& stream, std::uint32_t frames, std::uint64_t frame_bytes);
+  void count_edge_sent(const Stream& stream, std::uint64_t frames, std::uint64_t frame_bytes);
   void edge_released(EdgeStream& edge, rte_mbuf* scratch);
   void on_edge_send(Stream& stream, const Completion& cqe);
 
