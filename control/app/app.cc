@@ -134,7 +134,13 @@ App::Call App::create_session(const SessionOptions& options, Created created) {
     const OperationId operation = ++last_operation_;
     handle = layer_.create_unicast(now, FullName(unicast->peer), config, operation);
     if (handle) {
-      creating_.emplace(operation, std::pair(*handle, std::move(created)));
+      Created told;
+      if (created) {
+        told = [this, whom = FullName(unicast->peer), now, created = std::move(created)](auto session) mutable {
+          created(session ? std::move(session) : std::unexpected(with_unbelieved(whom, now, std::move(session.error()))));
+        };
+      }
+      creating_.emplace(operation, std::pair(*handle, std::move(told)));
       adopt(*handle, SessionKind::kUnicast);
     }
   } else {

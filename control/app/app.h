@@ -52,6 +52,7 @@ struct AppCounters {
   std::uint64_t received_bytes = 0;
   std::uint64_t malformed = 0;       // publishes that are no session messages
   std::uint64_t unverified = 0;      // commands whose token or signatures did not verify
+  std::uint64_t untimely = 0;        //   of these, for their token's time: it has expired, or is from the future
   std::uint64_t not_connected = 0;   // messages that had no connection; sessions repeat them
   std::uint64_t too_big = 0;         // messages that were larger than the connection takes
   std::uint64_t overflowed = 0;      // messages that waited for a full connection and had no more room
@@ -211,6 +212,9 @@ class App {
 
   // Messages (app_messages.cc).
   void on_frame(ConnectionId id, std::span<const std::byte> frame);
+  void note_unbelieved(const SessionMessage& message, const IdentityError& error);
+  // What is said of nobody having answered since a call began says too that somebody did.
+  [[nodiscard]] AppError with_unbelieved(const FullName& whom, TimeMs since, AppError error) const;
   void send(SessionMessage message);
   void send_data(Attached& attached, const SessionMessage& message);
   void carry_out();
@@ -265,6 +269,13 @@ class App {
   std::deque<Held> held_;
   std::size_t held_bytes_ = 0;
   bool network_ = true;  // as the layer was told
+
+  struct Unbelieved {
+    FullName source;
+    TimeMs at;
+    std::string why;
+  };
+  std::deque<Unbelieved> unbelieved_;  // answers of late, the newest of each source
 
   OperationId last_operation_ = 0;
   std::unordered_map<OperationId, Done> pending_;

@@ -26,6 +26,7 @@ inline constexpr std::size_t kMaxWaitingBytes = 16u << 20;
 inline constexpr std::uint64_t kCommandsTurnNs = 2'000'000;      // of a turn of the loop that signing and verifying commands may take
 inline constexpr std::size_t kMaxPostponed = 4'096;              // actions that wait for their turn; with more, or more bytes of messages
 inline constexpr std::size_t kMaxPostponedBytes = 16u << 20;     //   with them, all are carried out at once
+inline constexpr std::size_t kUnbelievedKept = 32;                // who answered of late and was not believed, and why
 inline constexpr std::size_t kMaxUpstreamSubscriptions = 65'536; // of one upstream connection
 inline constexpr std::size_t kWireOverheadBytes = 64u << 10;     // headers, token, signature and padding of one message, at most
 inline constexpr std::uint64_t kSubscribeAgainMs = 2'000;        // upstream connections: a subscription is asked for again,

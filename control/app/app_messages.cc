@@ -27,8 +27,11 @@ void App::on_frame(ConnectionId id, std::span<const std::byte> frame) {
   SessionMessage& message = wire->message;
   if (is_command(message.type)) {
     (void)turn_is_long();
-    message.authentic = verify_command(*wire, identity_.verifier(), binding_, unix_now_s()).has_value();
-    counters_.unverified += message.authentic ? 0 : 1;
+    const auto verified = verify_command(*wire, identity_.verifier(), binding_, unix_now_s());
+    message.authentic = verified.has_value();
+    if (!verified) {
+      note_unbelieved(message, verified.error());
+    }
   }
   remember_way(message.source.hashed(), id);
   if (message.type == MessageType::kMsg) {
@@ -40,6 +43,28 @@ void App::on_frame(ConnectionId id, std::span<const std::byte> frame) {
   if (Attached* const attached = command && turn_is_long() ? find(id) : nullptr) {
     attached->port->rest();
   }
+}
+
+void App::note_unbelieved(const SessionMessage& message, const IdentityError& error) {
+  ++counters_.unverified;
+  counters_.untimely += error.fault == IdentityFault::kExpired || error.fault == IdentityFault::kFromTheFuture ? 1 : 0;
+  if (message.type != MessageType::kDiscoveryReply && message.type != MessageType::kJoinReply) {
+    return;
+  }
+  std::erase_if(unbelieved_, [&](const Unbelieved& known) { return known.source == message.source; });
+  unbelieved_.push_back({message.source, now_ms(), error.message()});
+  if (unbelieved_.size() > kUnbelievedKept) {
+    unbelieved_.pop_front();
+  }
+}
+
+AppError App::with_unbelieved(const FullName& whom, TimeMs since, AppError error) const {
+  const bool unanswered = error.session == SessionFault::kNotFound || error.session == SessionFault::kJoinUnanswered;
+  const auto answer = std::ranges::find_if(unbelieved_, [&](const Unbelieved& known) { return known.at >= since && known.source.same_service(whom); });
+  if (unanswered && answer != unbelieved_.end()) {
+    error.about += "; " + answer->source.shown() + " answered, and was not believed: " + answer->why;
+  }
+  return error;
 }
 
 void App::send(SessionMessage message) {

@@ -82,7 +82,12 @@ AppSession::Call AppSession::invite(const TextName& name, Done done) {
   if (kind_ != SessionKind::kMulticast) {
     return wrong_kind("inviting");
   }
-  const OperationId operation = app_->expect(std::move(done));
+  Done told = [app = app_, whom = FullName(name), since = app_->now_ms(), done = std::move(done)](std::expected<Outcome, AppError> outcome) mutable {
+    if (done) {
+      done(outcome ? std::move(outcome) : std::unexpected(app->with_unbelieved(whom, since, std::move(outcome.error()))));
+    }
+  };
+  const OperationId operation = app_->expect(std::move(told));
   return app_->called(operation, app_->layer_.invite(app_->now_ms(), handle_, FullName(name), operation));
 }
 

@@ -440,6 +440,41 @@ TEST(Refused, AnotherSecret) {
   EXPECT_GE(bob->thread()->run([&] { return bob->app().counters().unverified; }), 1u);
 }
 
+// Others' tokens are from the future: they answer, and are not believed.
+TEST(Refused, ByAClockThatIsBehind) {
+  class Behind final : public IdentityVerifier {
+   public:
+    explicit Behind(std::shared_ptr<IdentityVerifier> right) : right_(std::move(right)) {}
+    std::expected<VerifiedIdentity, IdentityError> verify(std::string_view token, std::uint64_t now_s, TokenAge age) override {
+      return right_->verify(token, now_s - 600, age);
+    }
+
+   private:
+    std::shared_ptr<IdentityVerifier> right_;
+  };
+  FakeNode node;
+  const auto bob = connected("bob", node.tcp());
+  Identity identity = shared_secret_identity({.base = "org/ns/alice", .secret = kSecret}).value();
+  identity.verifier = std::make_shared<Behind>(identity.verifier);
+  const auto alice = get(BlockingApp::create({.name = named("alice"), .identity = identity}));
+  ASSERT_TRUE(alice->connect({.address = node.tcp()}));
+  const auto expect_why = [](const auto& call) {
+    EXPECT_EQ(fault_of(call), SessionFault::kNotFound);
+    const std::string why = call ? "" : call.error().message();
+    EXPECT_NE(why.find("org/ns/bob"), std::string::npos);
+    EXPECT_NE(why.find("was not believed: the token was made in the future: the clocks differ"), std::string::npos) << why;
+  };
+  expect_why(alice->create_session(UnicastOptions{.peer = named("bob"), .timeout = 20ms, .max_retries = 1}));
+  const auto room = get(alice->create_session(MulticastOptions{.channel = named("room"), .timeout = 20ms, .max_retries = 1}));
+  expect_why(room->invite(named("bob")));
+  const auto nobody = room->invite(named("nobody"));
+  EXPECT_EQ(fault_of(nobody), SessionFault::kNotFound);
+  EXPECT_TRUE(nobody || nobody.error().message().find("believed") == std::string::npos);
+  const AppCounters counters = alice->thread()->run([&] { return alice->app().counters(); });
+  EXPECT_GE(counters.untimely, 2u);
+  EXPECT_EQ(counters.untimely, counters.unverified);
+}
+
 TEST(Options, WhatTheyMean) {
   EXPECT_FALSE(config_of(UnicastOptions{}).reliability);
   EXPECT_TRUE(config_of(UnicastOptions{}).mls);
