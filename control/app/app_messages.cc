@@ -40,7 +40,7 @@ void App::on_frame(ConnectionId id, std::span<const std::byte> frame) {
   const bool command = is_command(message.type);
   layer_.on_message(now_ms(), std::move(message));
   carry_out();
-  if (Attached* const attached = command && turn_is_long() ? find(id) : nullptr) {
+  if (Attached* const attached = command && (!postponed_.empty() || turn_is_long()) ? find(id) : nullptr) {
     attached->port->rest();
   }
 }
@@ -179,6 +179,7 @@ void App::carry_out_postponed() {
       postponed_scheduled_ = false;
       Actions actions = std::exchange(postponed_, {});
       postponed_bytes_ = 0;
+      turn_began_ = false;  // whatever was heard before: what waits must not become more
       carry_out_in_turn(actions);
       turn_began_ = false;
     });
