@@ -119,7 +119,8 @@ Growth grow_channel(const std::string& address, std::uint32_t members) {
       for (std::size_t i = 0; i < growth.quarters.size(); ++i) {
         if (growth.quarters[i] == 0 && members_in * growth.quarters.size() >= members * (i + 1)) {
           growth.quarters[i] = static_cast<double>(now - start) / 1e9;
-          fmt::print(stderr, "session: {} of {} are in after {:.1f} s\n", members_in, members, growth.quarters[i]);
+          fmt::print(stderr, "session: {} of {} are in after {:.1f} s, longest turn so far {:.1f} ms\n", members_in, members, growth.quarters[i],
+                     static_cast<double>(longest_turn) / 1e6);
         }
       }
     }
