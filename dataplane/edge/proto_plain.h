@@ -13,6 +13,21 @@ struct PlainMarks {
   std::uint32_t incoming_conn_at = 0;
 };
 
+// The last publish over some connection: one that has the very same bytes at the same places, but for the values of the fields below,
+// is read by these alone. Any memory serves any connection; it changes no result.
+struct PlainShape {
+  static constexpr std::size_t kMostBytes = 1024;
+  std::uint32_t size = 0;     // of the whole message; 0: none
+  std::uint32_t others = 0;   // messages of other shapes, in a row
+  std::uint32_t blob_at = 0;  // which ends the message
+  Range id;                   // the value of message_id, if there is one
+  PlainMarks marks;
+  UpstreamMessage message;
+  std::array<std::byte, kMostBytes> raw;  // up to the blob
+
+  [[nodiscard]] bool read(Piece bytes, std::size_t message_bytes, UpstreamMessage* out) const;
+};
+
 // The names that came last over some connection: a message that has the very same bytes at the same place has the same names.
 // Any memory serves any connection; it changes no result.
 struct PlainNames {
@@ -30,6 +45,7 @@ struct PlainNames {
   std::uint32_t covered_bytes = 0;  // for who reads: what HeaderMac::covered_names() says of them; 0: not known
   std::uint64_t number = 0;         // ... and what stands for them
   std::array<std::byte, kMostBytes> covered;
+  PlainShape shape;  // of a message with these names
 };
 
 // Reads a Publish, Subscribe or Unsubscribe of `size` bytes that begins with these and lies in them but for its blob, whose end

@@ -56,6 +56,24 @@ class PlainReader {
       : begin_(at), at_(at), end_(end), message_end_(at + size), base_(base), m_(*out), names_(names) {}
   [[nodiscard]] const PlainMarks& marks() const { return marks_; }
 
+  // What was read, for the next one like it. Only where nothing but the blob can reach beyond one piece.
+  void remember_shape(PlainShape* shape) const {
+    if (++shape->others >= kTries && shape->others % kSeldom != 0) {
+      return;
+    }
+    shape->size = 0;
+    if (m_.kind != MessageKind::kPublish || blob_ == nullptr || blob_end_ != message_end_ || marks_.ttl_at == 0 || !m_.header_mac ||
+        m_.identity.empty() || id_.size > kMostIdBytes || static_cast<std::size_t>(blob_ - begin_) > PlainShape::kMostBytes) {
+      return;
+    }
+    shape->size = static_cast<std::uint32_t>(message_end_ - begin_);
+    shape->blob_at = static_cast<std::uint32_t>(blob_ - begin_);
+    shape->id = id_;
+    shape->marks = marks_;
+    shape->message = m_;
+    std::memcpy(shape->raw.data(), begin_, shape->blob_at);
+  }
+
   bool read() {
     Nested variant;
     if (!take_variant(&variant) || !read_variant(variant)) {
@@ -121,6 +139,7 @@ class PlainReader {
  private:
   static constexpr std::uint32_t kTries = 4;
   static constexpr std::uint32_t kSeldom = 32;
+  static constexpr std::uint32_t kMostIdBytes = 5;
 
   // --- fields ---
 
@@ -285,9 +304,15 @@ class PlainReader {
     m_.has_session = true;
     return number32(proto_field::kSessionType, &m_.session_type, end, &m_.has_session_fields) &&
            number32(proto_field::kSessionMessageType, &m_.session_message_type, end, &m_.has_session_fields) &&
-           number32(proto_field::kSessionId, &m_.session_id, end, &m_.has_session_fields) &&
-           number32(proto_field::kMessageId, &m_.message_id, end, &m_.has_session_fields) && at_ == end &&
+           number32(proto_field::kSessionId, &m_.session_id, end, &m_.has_session_fields) && read_id(end) && at_ == end &&
            static_cast<std::uint32_t>(m_.session_type) <= 0xFF && static_cast<std::uint32_t>(m_.session_message_type) <= 0xFF;
+  }
+
+  bool read_id(const std::byte* end) {
+    const std::byte* const key = at_;
+    const bool ok = number32(proto_field::kMessageId, &m_.message_id, end, &m_.has_session_fields);
+    id_ = key == at_ ? Range() : range(key + 1, at_);
+    return ok;
   }
 
   // Content { app_payload { payload_type, blob } }
@@ -313,6 +338,8 @@ class PlainReader {
       }
       if (blob) {
         at_ = blob.end;
+        blob_ = blob.begin;
+        blob_end_ = blob.end;
       }
       if (at_ != app.end) {
         return false;
@@ -382,6 +409,7 @@ class PlainReader {
   void remember_names(const std::byte* first) {
     const auto bytes = static_cast<std::size_t>(at_ - first);
     names_->bytes = 0;
+    names_->shape.size = 0;
     if (!m_.destination.present || bytes > PlainNames::kMostBytes || m_.run_count > names_->runs.size()) {
       return;
     }
@@ -467,13 +495,63 @@ class PlainReader {
   UpstreamMessage& m_;
   PlainNames* const names_;
   PlainMarks marks_;
+  Range id_;
+  const std::byte* blob_ = nullptr;
+  const std::byte* blob_end_ = nullptr;
 };
+
+bool same(const std::byte* a, const std::byte* b, std::size_t from, std::size_t to) { return std::memcmp(a + from, b + from, to - from) == 0; }
 
 }  // namespace
 
+// What is compared says where each field lies; what is not compared are the values of some, which may be any of their size.
+bool PlainShape::read(Piece bytes, std::size_t message_bytes, UpstreamMessage* out) const {
+  const std::byte* const at = bytes.data();
+  const Range& identity = message.identity;
+  if (message_bytes != size || bytes.size() < blob_at || !same(at, raw.data(), 0, identity.at)) {
+    return false;
+  }
+  const Range& mac = *message.header_mac;
+  const std::byte ttl = at[marks.ttl_at];
+  if (!same(at, raw.data(), identity.end(), marks.ttl_at) || ttl >= std::byte{0x80} || !same(at, raw.data(), marks.ttl_at + 1, mac.at)) {
+    return false;
+  }
+  std::uint64_t number = 0;
+  for (std::uint32_t i = 0; i < id.size; ++i) {
+    const std::byte part = at[id.at + i];
+    if ((part >= std::byte{0x80}) != (i + 1 < id.size)) {
+      return false;
+    }
+    number |= static_cast<std::uint64_t>(part & std::byte{0x7F}) << 7 * i;
+  }
+  const std::uint32_t behind_mac = id.empty() ? blob_at : id.at;
+  if (!same(at, raw.data(), mac.end(), behind_mac) || !same(at, raw.data(), id.empty() ? blob_at : id.end(), blob_at) ||
+      !all_ascii(at + identity.at, at + identity.end())) {
+    return false;
+  }
+  static_cast<UpstreamValues&>(*out) = message;
+  out->level_bytes = message.level_bytes;
+  out->run_count = message.run_count;
+  std::copy_n(message.run_list.begin(), message.run_count, out->run_list.begin());
+  out->ttl = static_cast<std::uint32_t>(ttl);
+  out->message_id = id.empty() ? message.message_id : static_cast<std::uint32_t>(number);
+  return true;
+}
+
 bool read_plain(Piece bytes, std::size_t size, UpstreamMessage* message, PlainMarks* marks, PlainNames* names) {
+  if (names != nullptr && names->shape.size == size && names->shape.read(bytes, size, message)) {
+    names->shape.others = 0;
+    names->same = true;
+    if (marks != nullptr) {
+      *marks = names->shape.marks;
+    }
+    return true;
+  }
   PlainReader reader(bytes.data(), bytes.data() + bytes.size(), static_cast<std::ptrdiff_t>(size), 0, message, names);
   const bool done = reader.read();
+  if (done && names != nullptr && names->same) {
+    reader.remember_shape(&names->shape);
+  }
   if (marks != nullptr) {
     *marks = reader.marks();
   }

@@ -504,6 +504,45 @@ TEST_P(Differential, NamesThatCameBeforeChangeNothing) {
   EXPECT_GT(same, 100u);
 }
 
+// Messages of a stream: the same but for identity, ttl, number and payload; and each with single bits turned anywhere before the payload.
+TEST_P(Differential, AMessageLikeTheLastIsReadAlike) {
+  Generator generator(GetParam() + 6000, true);
+  std::size_t alike = 0;
+  for (int stream = 0; stream < 40; ++stream) {
+    PlainNames names;
+    pb::Message message;
+    pb::Publish& publish = *message.mutable_publish();
+    generator.fill(publish.mutable_header());
+    generator.fill(publish.mutable_session());
+    publish.mutable_header()->mutable_destination()->mutable_str_name()->set_str_component_0("d");
+    publish.mutable_msg()->mutable_app_payload()->set_payload_type("msg");
+    if (stream % 4 == 0) {
+      (*message.mutable_metadata())["key"] = "value";
+    }
+    const std::size_t identity_bytes = generator.below(3) == 0 ? generator.below(40) : 236;
+    const std::size_t blob_bytes = generator.below(300);
+    for (int i = 0; i < 60; ++i) {
+      pb::SLIMHeader& header = *publish.mutable_header();
+      header.set_identity(std::string(identity_bytes, static_cast<char>('a' + generator.below(26))));
+      header.set_header_mac(std::string(32, static_cast<char>('a' + generator.below(26))));
+      header.set_ttl(static_cast<std::uint32_t>(generator.below(generator.below(8) == 0 ? 300 : 128)));
+      publish.mutable_session()->set_message_id(static_cast<std::uint32_t>(generator.below(8) == 0 ? generator.below(1u << 31) : 100 + generator.below(60)));
+      publish.mutable_msg()->mutable_app_payload()->set_blob(std::string(blob_bytes, static_cast<char>(generator.below(256))));
+      std::string text = message.SerializeAsString();
+      expect_names_alike(bytes_of(text), &names);
+      alike += names.shape.size == text.size() && names.shape.others == 0 ? 1 : 0;
+      for (int k = 0; k < 6 && names.shape.size == text.size(); ++k) {
+        PlainNames scratch = names;
+        std::string broken = text;
+        broken[generator.below(text.size() - std::min(blob_bytes, text.size() - 1))] ^= static_cast<char>(1 << generator.below(8));
+        expect_names_alike(bytes_of(broken), &scratch);
+      }
+      ASSERT_FALSE(HasFailure()) << testing::PrintToString(text);
+    }
+  }
+  EXPECT_GT(alike, 200u);
+}
+
 INSTANTIATE_TEST_SUITE_P(Seeds, Differential, testing::Range(1u, 9u));
 
 }  // namespace
