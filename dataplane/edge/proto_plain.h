@@ -19,6 +19,7 @@ struct PlainShape {
   static constexpr std::size_t kMostBytes = 1024;
   std::uint32_t size = 0;     // of the whole message; 0: none
   std::uint32_t others = 0;   // messages of other shapes, in a row
+  std::uint64_t version = 0;  // counts those remembered here; 0: none yet
   std::uint32_t blob_at = 0;  // which ends the message
   Range id;                   // the value of message_id, if there is one
   PlainMarks marks;
@@ -36,6 +37,7 @@ struct PlainNames {
   std::uint32_t bytes = 0;     // of both; 0: none
   std::uint32_t others = 0;    // messages with other names, in a row
   bool same = false;           // the message that was read last had these
+  bool alike = false;          // ... and that shape
   bool header_fields = false;  // HeaderValues::has_header_fields behind them
   std::uint8_t run_count = 0;
   std::array<KeptRun, 2> runs;

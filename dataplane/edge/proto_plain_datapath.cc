@@ -68,6 +68,7 @@ class PlainReader {
     }
     shape->size = static_cast<std::uint32_t>(message_end_ - begin_);
     shape->blob_at = static_cast<std::uint32_t>(blob_ - begin_);
+    ++shape->version;
     shape->id = id_;
     shape->marks = marks_;
     shape->message = m_;
@@ -542,6 +543,7 @@ bool read_plain(Piece bytes, std::size_t size, UpstreamMessage* message, PlainMa
   if (names != nullptr && names->shape.size == size && names->shape.read(bytes, size, message)) {
     names->shape.others = 0;
     names->same = true;
+    names->alike = true;
     if (marks != nullptr) {
       *marks = names->shape.marks;
     }
@@ -549,8 +551,11 @@ bool read_plain(Piece bytes, std::size_t size, UpstreamMessage* message, PlainMa
   }
   PlainReader reader(bytes.data(), bytes.data() + bytes.size(), static_cast<std::ptrdiff_t>(size), 0, message, names);
   const bool done = reader.read();
-  if (done && names != nullptr && names->same) {
-    reader.remember_shape(&names->shape);
+  if (names != nullptr) {
+    names->alike = false;
+    if (done && names->same) {
+      reader.remember_shape(&names->shape);
+    }
   }
   if (marks != nullptr) {
     *marks = reader.marks();

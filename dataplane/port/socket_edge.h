@@ -38,10 +38,20 @@ struct EdgeAhead {
   [[nodiscard]] bool holds(std::uint64_t of, std::uint32_t event) const { return fed == of && event - first < events && slot[event - first] != kNone; }
   std::array<EdgeFault, kMacBatch> fault;
   std::array<bool, kMacBatch> compare;
+  std::array<std::uint64_t, kMacBatch> alike;   // PlainShape::version of a message that was read by its shape; 0: it was not
+  std::array<std::uint32_t, kMacBatch> blob_at;  // ... and PlainShape::blob_at
   std::array<std::uint64_t, kMacBatch> serial;  // of EncodedCache; 0: it cannot go on as it came
   std::array<std::array<std::byte, kHeaderMacBytes>, kMacBatch> expected;
   std::array<std::array<std::byte, kHeaderMacBytes>, kMacBatch> received;
   std::array<UpstreamMessage, kMacBatch> message;
+};
+
+// The frame of a message of some shape: others of this shape differ in the same fields.
+struct EdgeFrameShape {
+  std::uint64_t version = 0;  // PlainShape::version
+  std::uint32_t bytes = 0;    // of the frame; it is one piece
+  std::uint32_t identity_end = 0;
+  std::array<std::byte, PlainShape::kMostBytes> frame;
 };
 
 // A frame on its way into the transport.
@@ -60,6 +70,7 @@ struct EdgeWorker {
   MacBatch batch{&memo};
   EncodedCache encoded;
   std::array<PlainNames, kEdgeNames> names;     // of connections by their link
+  std::array<EdgeFrameShape, kEdgeNames> frames;  // of what `names` has
   std::uint64_t name_numbers = 0;               // PlainNames::number: given so far
   std::uint64_t feeds = 0;
   EdgeAhead ahead;

@@ -427,6 +427,7 @@ void SocketEngine::Impl::read_edge_message(EdgeStream& edge, const MacRules& rul
   UpstreamMessage& message = ahead.message[i];
   clear(message);
   ahead.serial[i] = 0;
+  ahead.alike[i] = 0;
   ahead.compare[i] = false;
   ahead.fault[i] = EdgeFault::kNone;
   PlainMarks marks;
@@ -436,6 +437,9 @@ void SocketEngine::Impl::read_edge_message(EdgeStream& edge, const MacRules& rul
     marks = {};
     clear(message);
     ahead.fault[i] = parse_message(bytes, &message);
+  } else if (names.alike && bytes.pieces().size() == 1) {
+    ahead.alike[i] = names.shape.version;
+    ahead.blob_at[i] = names.shape.blob_at;
   }
   if (ahead.fault[i] == EdgeFault::kNone) {
     ahead.fault[i] = check_mac_presence(message, rules, &ahead.compare[i]);
@@ -494,6 +498,15 @@ SocketEngine::Impl::PieceEnd SocketEngine::Impl::frame_of_edge_message(Stream& s
   rte_mbuf* const first = take_mbuf();
   const std::span<std::byte> scratch{rte_pktmbuf_mtod(first, std::byte*), kMbufDataBytes};
   const EdgeFault fault = ahead.fault[slot];
+  if (fault == EdgeFault::kNone && ahead.alike[slot] != 0) {
+    if (const std::uint32_t bytes = frame_like_last(edge, slot, message.pieces()[0], scratch.data()); bytes != 0) {
+      first->data_len = static_cast<std::uint16_t>(bytes);
+      first->pkt_len = bytes;
+      frame = first;
+      serial = ahead.serial[slot];
+      return PieceEnd::kTaken;
+    }
+  }
   const auto translated = fault != EdgeFault::kNone ? std::expected<Translated, EdgeFault>(std::unexpected(fault))
                                                     : write_frame(ahead.message[slot], message, {scratch, edges_->output});
   serial = ahead.serial[slot];
@@ -512,6 +525,9 @@ SocketEngine::Impl::PieceEnd SocketEngine::Impl::frame_of_edge_message(Stream& s
     return PieceEnd::kControlWaits;
   }
   const std::span<const Piece> pieces{edges_->output.data(), translated->piece_count};
+  if (ahead.alike[slot] != 0 && pieces.size() == 1) {
+    remember_frame(edge, slot, pieces[0]);
+  }
   first->data_len = static_cast<std::uint16_t>(pieces.front().size());
   first->pkt_len = first->data_len;
   if (!add_frame_body(stream, pieces.subspan(1), whole, first)) {
@@ -520,6 +536,40 @@ SocketEngine::Impl::PieceEnd SocketEngine::Impl::frame_of_edge_message(Stream& s
   }
   frame = first;
   return PieceEnd::kTaken;
+}
+
+// The frame of a message that is like another; returns its bytes; 0: that one's is not known.
+std::uint32_t SocketEngine::Impl::frame_like_last(const EdgeStream& edge, std::uint32_t slot, Piece message, std::byte* to) {
+  const EdgeFrameShape& shape = edges_->frames[edge.link % kEdgeNames];
+  if (shape.version != edges_->ahead.alike[slot]) {
+    return 0;
+  }
+  const UpstreamMessage& m = edges_->ahead.message[slot];
+  const std::size_t blob_in = edges_->ahead.blob_at[slot];
+  const std::size_t blob = message.size() - blob_in;
+  const std::size_t identity_at = shape.identity_end - m.identity.size;
+  const std::size_t blob_at = shape.bytes - blob;
+  std::memcpy(to, shape.frame.data(), identity_at);
+  std::memcpy(to + identity_at, message.data() + m.identity.at, m.identity.size);
+  std::memcpy(to + shape.identity_end, shape.frame.data() + shape.identity_end, blob_at - shape.identity_end);
+  std::memcpy(to + blob_at, message.data() + blob_in, blob);
+  set_frame_hop_limit(to, static_cast<std::uint8_t>(m.ttl));
+  store_le(to + frame_offset::kMessageId, m.message_id);
+  return shape.bytes;
+}
+
+// Behind the identity lie, in a frame without more, what is kept of version, header and contents (write_frame).
+void SocketEngine::Impl::remember_frame(const EdgeStream& edge, std::uint32_t slot, Piece frame) {
+  EdgeFrameShape& shape = edges_->frames[edge.link % kEdgeNames];
+  const UpstreamMessage& m = edges_->ahead.message[slot];
+  const std::size_t end = frame.size() - m.bytes_of(KeptLevel::kVariant) - m.bytes_of(KeptLevel::kHeader) - m.bytes_of(KeptLevel::kVersion);
+  if (frame.size() > shape.frame.size() || end < kFrameHeaderBytes + m.identity.size) {
+    return;
+  }
+  shape.version = edges_->ahead.alike[slot];
+  shape.bytes = static_cast<std::uint32_t>(frame.size());
+  shape.identity_end = static_cast<std::uint32_t>(end);
+  std::memcpy(shape.frame.data(), frame.data(), frame.size());
 }
 
 // What does not lie at the start of the frame's first mbuf: in its scratch, in the slab, or in the partial message.

@@ -326,6 +326,8 @@ class SocketEngine::Impl {
   bool send_as_kept(EdgeStream& edge, const HeaderMac& mac, EncodedMessage& kept, EdgeOutgoing& out, std::span<std::byte> scratch,
                     std::span<std::span<const std::byte>> room);
   void encode_edge_frame(EdgeStream& edge, EdgeOutgoing& out, std::span<std::span<const std::byte>> room);
+  std::uint32_t frame_like_last(const EdgeStream& edge, std::uint32_t slot, std::span<const std::byte> message, std::byte* to);
+  void remember_frame(const EdgeStream& edge, std::uint32_t slot, std::span<const std::byte> frame);
   bool give_edge_frame(Stream& stream, const EdgeOutgoing& out);
   void settle_edge_copies(Stream& stream, std::span<const EdgeOutgoing> sent);
   void settle_edge_frames(Stream& stream, std::uint32_t frames, std::uint64_t frame_bytes);

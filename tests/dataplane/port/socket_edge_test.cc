@@ -283,6 +283,32 @@ TEST_P(SocketEdge, MessagesOfEverySizeComeInAsFrames) {
   }
 }
 
+// What is alike from message to message is not read or written again: identity, hop limit, number and payload are each one's own.
+TEST_P(SocketEdge, MessagesThatAreAlikeComeInAsTheirOwnFrames) {
+  connect();
+  negotiate();
+  std::vector<Bytes> sent;
+  for (std::uint32_t i = 0; i < 300; ++i) {
+    const std::uint32_t kind = i / 50 % 3;  // streams of the same sizes but for names, of others, and of other sizes
+    const std::string identity(kind == 2 ? 100 : 236, static_cast<char>('a' + i % 26));
+    const Bytes payload(kind == 1 ? 1'100 : 64, static_cast<std::byte>(i));
+    const std::string service = kind == 0 && i % 2 == 0 ? "other" : "agent";
+    const PublishBody body{.destination_text = {"org", "ns", service}, .source_text = {"org", "ns", "bench"}, .identity = identity, .payload_type = "msg", .payload = payload};
+    sent.push_back(encode_publish({.hop_limit = static_cast<std::uint8_t>(1 + i % 120), .session_type = 1, .fanout = 1, .session_id = 7, .message_id = 100 + i * 7,
+                                   .destination = hash_name("org", "ns", service), .source = hash_name("org", "ns", "bench", {1, 1}),
+                                   .session_message_type = 1}, body));
+    app->say_frame(sent.back());
+    if (i % 40 == 0) {
+      app->turn();
+      rig.step();
+    }
+  }
+  ASSERT_TRUE(until([&] { return rig.received.size() == sent.size(); })) << rig.received.size();
+  for (std::size_t i = 0; i < sent.size(); ++i) {
+    expect_same(rig.received[i], sent[i]);
+  }
+}
+
 TEST_P(SocketEdge, FramesOfEverySizeGoOutAsMessages) {
   connect();
   negotiate();
