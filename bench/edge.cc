@@ -20,6 +20,7 @@
 #include <filesystem>
 #include <fstream>
 
+#include "crowding.h"
 #include "edge_relay.h"
 #include "edge_rows.h"
 #include "harness.h"
@@ -177,11 +178,12 @@ class Run {
 
   void compare_load(const Load& load, Flow& ours, Flow& theirs, std::size_t index) {
     const std::uint64_t ns = std::uint64_t{options_.block_ms} * 1'000'000 * (load.rate != 0 ? 3 : 1);
-    std::vector<double> ratios, a_us, b_us, a_rate, b_rate, a_client, a_share;
+    std::vector<double> ratios, a_us, b_us, a_rate, b_rate, a_client, a_share, crowding;
     ours.run(load, ns);
     theirs.run(load, ns);
     for (std::uint32_t pair = 0; pair < options_.pairs; ++pair) {
       Block a, b;
+      crowding.push_back(processor_crowding());
       if (pair % 2 == 0) {
         a = ours.run(load, ns);
         b = theirs.run(load, ns);
@@ -208,6 +210,8 @@ class Run {
     figure(fmt::format("{} {} deliveries a second", load.name, other_name()), median(b_rate));
     figure(fmt::format("{} slipwayd share of its CPU", load.name), median(a_share));
     figure(fmt::format("{} client share of its CPU", load.name), median(a_client));
+    least_crowding_ = std::min(least_crowding_, *std::ranges::min_element(crowding));
+    figure(fmt::format("{} processors shared with others (1: not)", load.name), median(crowding) / least_crowding_);
     if (with_reference_) {
       bar(fmt::format("CPU, {}: times less", load.name), comparison.ratio, kBars[index], kGoals[index]);
     } else if (index < kLoads.size()) {
@@ -313,6 +317,7 @@ class Run {
   Starter starter_;
   Report report_;
   std::vector<Bar> bars_;
+  double least_crowding_ = 1e9;  // that was seen
 };
 
 void raise_file_limit() {
