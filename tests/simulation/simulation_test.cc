@@ -89,17 +89,28 @@ TEST_F(FakeGroupTest, RefusesWrongEpochsAndRemovedMembers) {
   let_bob_in();
   const auto first = a.refresh();
   const auto second = a.refresh();
-  EXPECT_FALSE(b.process(*second->commit));
-  EXPECT_TRUE(b.process(*first->commit));
-  EXPECT_TRUE(b.process(*second->commit));
+  EXPECT_FALSE(b.process(*second->commit, std::vector{alice}));
+  EXPECT_TRUE(b.process(*first->commit, std::vector{alice}));
+  EXPECT_TRUE(b.process(*second->commit, std::vector{alice}));
   EXPECT_EQ(a.epoch(), b.epoch());
   const auto removal = a.remove(bob);
-  EXPECT_EQ(b.process(*removal->commit), CommitEffect::kRemovedSelf);
+  EXPECT_EQ(b.process(*removal->commit, {}), CommitEffect::kRemovedSelf);
   SessionMessage m = data(alice);
   ASSERT_TRUE(a.protect(m));
   EXPECT_FALSE(b.unprotect(m));
   SessionMessage late = data(bob);
   EXPECT_FALSE(b.protect(late));
+}
+
+TEST_F(FakeGroupTest, RefusesALeafOfSomebodyWhoIsNotNamed) {
+  let_bob_in();
+  const FullName carol = named("carol");
+  FakeGroup c{carol, 3};
+  const JoiningMember joiner{carol, *c.key_package()};
+  const auto commit = a.add({&joiner, 1});
+  ASSERT_TRUE(commit);
+  EXPECT_FALSE(b.process(*commit->commit, std::vector{alice, bob}));
+  EXPECT_TRUE(b.process(*commit->commit, std::vector{carol}));
 }
 
 TEST_F(FakeGroupTest, KeepsAFewEpochs) {
