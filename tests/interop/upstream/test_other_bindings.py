@@ -11,6 +11,7 @@ from parts import BUILD, App, longer, no_mac_drops
 
 OLDER = "2.2.0"
 PACKAGE = "@agntcy/slim-bindings@2.0.0-alpha.5"
+NPM_SECONDS = 240
 
 
 @pytest.fixture(scope="session")
@@ -28,7 +29,7 @@ def node_modules():
         folder.mkdir(parents=True, exist_ok=True)
         (folder / "package.json").write_text(json.dumps({"name": "interop", "private": True}))
         installed = subprocess.run(["npm", "install", "--no-audit", "--no-fund", PACKAGE], cwd=folder, capture_output=True, text=True,
-                                   timeout=parts.INSTALL_SECONDS)
+                                   timeout=NPM_SECONDS)
         if installed.returncode != 0:
             pytest.skip(f"{PACKAGE} cannot be installed: {installed.stderr.strip().splitlines()[-1:]}")
         (folder / "installed").touch()
