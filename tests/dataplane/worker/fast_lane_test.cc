@@ -4,6 +4,7 @@
 
 #include <cstring>
 #include <random>
+#include <tuple>
 
 #include "port/ethernet_datapath.h"
 #include "port/fast_lane_datapath.h"
@@ -92,6 +93,11 @@ class FastLaneTest : public ::testing::TestWithParam<int> {
   static inline int number_ = 0;
 };
 
+// All but the padding.
+auto fields_of(const FrameMeta& meta) {
+  return std::tie(meta.in_link, meta.out_link, meta.out_generation, meta.frame_bytes, meta.injected, meta.pausable, meta.encoded_serial);
+}
+
 TEST_P(FastLaneTest, TakesWhatTheGeneralWayTakesAndNothingElse) {
   Lane lane(static_cast<std::uint16_t>(GetParam()));
   const auto seed = std::random_device{}();
@@ -127,7 +133,7 @@ TEST_P(FastLaneTest, TakesWhatTheGeneralWayTakesAndNothingElse) {
       ASSERT_EQ(out.frame_count, 1u) << "round " << round << ": " << dropped_for(lane.counters);
       EXPECT_EQ(link, frame_meta(out.frames[0]).in_link);
       EXPECT_EQ(bytes_of(fast), bytes_of(out.frames[0]));
-      EXPECT_EQ(std::memcmp(&frame_meta(fast), &frame_meta(out.frames[0]), sizeof(FrameMeta)), 0);
+      EXPECT_EQ(fields_of(frame_meta(fast)), fields_of(frame_meta(out.frames[0])));
       EXPECT_EQ(fast->pkt_len, out.frames[0]->pkt_len);
       EXPECT_EQ(load_le<std::uint32_t>(data_of(fast) - 4), fast->pkt_len);
     }
