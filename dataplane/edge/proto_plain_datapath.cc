@@ -540,7 +540,7 @@ bool PlainShape::read(Piece bytes, std::size_t message_bytes, UpstreamMessage* o
 }
 
 bool read_plain(Piece bytes, std::size_t size, UpstreamMessage* message, PlainMarks* marks, PlainNames* names) {
-  if (names != nullptr && names->shape.size == size && names->shape.read(bytes, size, message)) {
+  if (names != nullptr && size != 0 && names->shape.size == size && names->shape.read(bytes, size, message)) {
     names->shape.others = 0;
     names->same = true;
     names->alike = true;

@@ -543,6 +543,14 @@ TEST_P(Differential, AMessageLikeTheLastIsReadAlike) {
   EXPECT_GT(alike, 200u);
 }
 
+// Nothing was remembered yet, and nothing is what has come.
+TEST(ReadPlain, AnEmptyMessageIsLikeNoOther) {
+  PlainNames names;
+  UpstreamMessage message;
+  EXPECT_FALSE(read_plain(Piece(), 0, &message, nullptr, &names));
+  EXPECT_FALSE(names.alike);
+}
+
 INSTANTIATE_TEST_SUITE_P(Seeds, Differential, testing::Range(1u, 9u));
 
 }  // namespace
