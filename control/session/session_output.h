@@ -49,7 +49,8 @@ class SessionOutput {
 
   // Something went to all members since the last call; data counts where all of them take it.
   [[nodiscard]] bool take_reached_all(bool by_data) {
-    return std::exchange(reached_all_, false) | (std::exchange(data_to_all_, false) && by_data);
+    const bool data = std::exchange(data_to_all_, false);
+    return std::exchange(reached_all_, false) || (data && by_data);
   }
   [[nodiscard]] SessionRefusals& refused() { return refusals_; }
 
