@@ -223,8 +223,9 @@ class App {
   void postpone(Actions& actions, Actions::iterator from, Actions::iterator before);
   void carry_out_postponed();
   void carry_out_one(Action& action);
-  // Commands cost milliseconds where there are many members, or newcomers: this turn has had enough of them.
-  [[nodiscard]] bool turn_is_long();
+  // Commands cost milliseconds where there are many members, or newcomers. From the first of a turn on its time is measured,
+  void begin_turn();
+  [[nodiscard]] bool turn_is_long();  //   until it has had enough of them
   void notify(Notice notice);
   void answer(Notice notice);
   void schedule_notices();

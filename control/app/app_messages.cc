@@ -25,8 +25,9 @@ void App::on_frame(ConnectionId id, std::span<const std::byte> frame) {
   ++counters_.received;
   counters_.received_bytes += frame.size();
   SessionMessage& message = wire->message;
-  if (is_command(message.type)) {
-    (void)turn_is_long();
+  const bool command = is_command(message.type);
+  if (command) {
+    begin_turn();
     const auto verified = verify_command(*wire, identity_.verifier(), binding_, unix_now_s());
     message.authentic = verified.has_value();
     if (!verified) {
@@ -37,7 +38,6 @@ void App::on_frame(ConnectionId id, std::span<const std::byte> frame) {
   if (message.type == MessageType::kMsg) {
     remember_data(message, frame);
   }
-  const bool command = is_command(message.type);
   layer_.on_message(now_ms(), std::move(message));
   carry_out();
   if (Attached* const attached = command && (!postponed_.empty() || turn_is_long()) ? find(id) : nullptr) {
@@ -136,7 +136,7 @@ void App::carry_out_in_turn(Actions& actions) {
   for (auto next = actions.begin(); next != actions.end();) {
     const bool command = is_command_out(*next);
     if (command) {
-      (void)turn_is_long();
+      begin_turn();
     }
     carry_out_one(*next++);
     if (!command) {
@@ -162,42 +162,37 @@ void App::postpone(Actions& actions, Actions::iterator from, Actions::iterator b
   postponed_.insert(before, std::make_move_iterator(from), std::make_move_iterator(actions.end()));
 }
 
-// In the next turn, at its end.
 void App::carry_out_postponed() {
   if (std::exchange(postponed_scheduled_, true)) {
     return;
   }
-  const auto later = [this, alive = std::weak_ptr(alive_)](auto&& call) {
-    loop_.defer([alive, call = std::forward<decltype(call)>(call)]() mutable {
-      if (const auto still = alive.lock(); still && *still) {
-        call();
-      }
-    });
-  };
-  later([this, later] {
-    later([this] {
-      postponed_scheduled_ = false;
-      Actions actions = std::exchange(postponed_, {});
-      postponed_bytes_ = 0;
-      turn_began_ = false;  // whatever was heard before: what waits must not become more
-      carry_out_in_turn(actions);
-      turn_began_ = false;
-    });
+  loop_.defer_to_next_turn([this, alive = std::weak_ptr(alive_)] {
+    const auto still = alive.lock();
+    if (!still || !*still) {
+      return;
+    }
+    postponed_scheduled_ = false;
+    Actions actions = std::exchange(postponed_, {});
+    postponed_bytes_ = 0;
+    turn_began_ = false;  // whatever was heard before: what waits must not become more
+    carry_out_in_turn(actions);
+    turn_began_ = false;
   });
 }
 
-bool App::turn_is_long() {
-  const std::uint64_t now = loop_.refresh_now();
-  if (!std::exchange(turn_began_, true)) {
-    turn_began_ns_ = now;
-    loop_.defer([this, alive = std::weak_ptr(alive_)] {
-      if (const auto still = alive.lock(); still && *still) {
-        turn_began_ = false;
-      }
-    });
+void App::begin_turn() {
+  if (std::exchange(turn_began_, true)) {
+    return;
   }
-  return now - turn_began_ns_ >= kCommandsTurnNs;
+  turn_began_ns_ = loop_.refresh_now();
+  loop_.defer([this, alive = std::weak_ptr(alive_)] {
+    if (const auto still = alive.lock(); still && *still) {
+      turn_began_ = false;
+    }
+  });
 }
+
+bool App::turn_is_long() { return turn_began_ && loop_.refresh_now() - turn_began_ns_ >= kCommandsTurnNs; }
 
 void App::carry_out_one(Action& action) {
   if (auto* out = std::get_if<SendMessage>(&action)) {

@@ -236,20 +236,14 @@ void ClientLink::read_on() {
   if (std::exchange(read_on_scheduled_, true)) {
     return;
   }
-  const auto later = [this, alive = std::weak_ptr(alive_)](auto&& call) {
-    loop_.defer([alive, call = std::forward<decltype(call)>(call)]() mutable {
-      if (!alive.expired()) {
-        call();
-      }
-    });
-  };
-  later([this, later] {
-    later([this] {
-      read_on_scheduled_ = false;
-      if (resting_ && wire_ != nullptr) {
-        read();
-      }
-    });
+  loop_.defer_to_next_turn([this, alive = std::weak_ptr(alive_)] {
+    if (alive.expired()) {
+      return;
+    }
+    read_on_scheduled_ = false;
+    if (resting_ && wire_ != nullptr) {
+      read();
+    }
   });
 }
 

@@ -130,6 +130,10 @@ void Loop::compact_timers() {
 
 void Loop::defer(Call call) { deferred_.push_back(std::move(call)); }
 
+void Loop::defer_to_next_turn(Call call) {
+  defer([this, call = std::move(call)]() mutable { defer(std::move(call)); });
+}
+
 bool Loop::post(Call call) {
   bool first = false;
   {

@@ -56,6 +56,8 @@ class Loop {
 
   // Runs at the end of this turn, after descriptors and timers; what deferred calls defer runs in the next.
   void defer(Call call);
+  // At the end of the next turn: descriptors and timers come first.
+  void defer_to_next_turn(Call call);
 
   // From any thread: runs `call` on the loop's thread, in order. Bounded: false when kMaxPosted wait already.
   bool post(Call call);

@@ -189,6 +189,16 @@ TEST_F(LoopTest, DeferredCallsRunAtTheEndAndTheirOwnInTheNextTurn) {
   EXPECT_EQ(order, "tde");
 }
 
+TEST_F(LoopTest, DeferredToTheNextTurnRunsAtItsEnd) {
+  std::string order;
+  loop->defer_to_next_turn([&] { order += 'd'; });
+  loop->turn(0);
+  EXPECT_EQ(order, "");
+  loop->after(0, [&] { order += 't'; });
+  loop->turn(Loop::kForever);  // must not sleep
+  EXPECT_EQ(order, "td");
+}
+
 TEST(LoopThreads, PostWakesAndKeepsOrder) {
   auto loop = std::move(*Loop::create());
   constexpr int kPosts = 20'000;
