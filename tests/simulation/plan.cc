@@ -50,6 +50,11 @@ void draw_extras(Plan& plan, Random& random) {
     }
   }
   plan.silent = plan.apps > 2 && random.chance(0.03);
+  if (plan.silent || random.chance(0.08)) {
+    const TimeMs from = random.below(plan.busy_ms);
+    const auto app = static_cast<std::uint32_t>(plan.silent ? random.between(1, plan.apps - 1) : random.below(plan.apps));
+    plan.faults.push_back({FaultKind::kAppForgets, from, from + 1 + random.below(random.chance(0.3) ? plan.busy_ms : 1'000), app, 0});
+  }
 }
 
 Plan draw_plan(Random& random) {

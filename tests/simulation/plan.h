@@ -21,6 +21,7 @@ enum class FaultKind : std::uint8_t {
   kClockBack,
   kAckLoss,        // one application's acknowledgements get lost
   kKindLate,       // messages of one type to one application come late; amount says which, and by how much
+  kAppForgets,     // without state, and comes back under its name: whoever moderates it takes it out and invites it again
 };
 inline constexpr std::uint64_t kFaultKinds = 9;  // of those above that any plan may have
 struct Fault {

@@ -192,6 +192,32 @@ void World::change_membership(std::uint32_t index) {
   }
 }
 
+// Whoever moderates it knows that it has forgotten all.
+void World::invite_again(const FullName& name) {
+  for (std::uint32_t i = 0; i < apps_.size(); ++i) {
+    App& app = apps_[i];
+    if (!app.up || app.name == name) {
+      continue;
+    }
+    for (const SessionHandle handle : app.layer->sessions()) {
+      const Session& session = *app.layer->find(handle);
+      if (!session.is_moderator() || !session.facts().is_group() || !session.roster().contains(name)) {
+        continue;
+      }
+      for (const OperationKind kind : {OperationKind::kRemove, OperationKind::kInvite}) {
+        const OperationId operation = checks_.begin(kind, app.name.hashed(), now_);
+        checks_.about(operation, name);
+        const TimeMs clock = clock_of(app);
+        if (!(kind == OperationKind::kRemove ? app.layer->remove(clock, handle, name, operation) : app.layer->invite(clock, handle, name, operation))) {
+          checks_.refused(operation);
+        }
+      }
+      say(std::to_string(i) + " takes " + name.shown() + " out and in again");
+    }
+    carry_out(i);
+  }
+}
+
 void World::change_status(std::uint32_t index) {
   App& app = apps_[index];
   const auto handle = pick_session(index);

@@ -380,7 +380,8 @@ void World::begin(const Fault& fault) {
       ++node_life_;
       std::erase_if(table_, [](const Subscription&) { return true; });
       break;
-    case FaultKind::kAppCrash: crash_app(fault.app); break;
+    case FaultKind::kAppCrash:
+    case FaultKind::kAppForgets: crash_app(fault.app); break;
     case FaultKind::kAppRestart:
       if (app.up) {
         crash_app(fault.app);
@@ -429,6 +430,14 @@ void World::end(const Fault& fault) {
     case FaultKind::kAppRestart:
       if (!app.up) {
         restart_app(fault.app);
+      }
+      break;
+    case FaultKind::kAppForgets:
+      if (!app.up) {
+        app.kept.clear();
+        app.last_write_undone = nullptr;
+        restart_app(fault.app);
+        invite_again(app.name);
       }
       break;
     case FaultKind::kCutOff: app.cut_off = false; break;

@@ -127,6 +127,7 @@ class World {
   void publish(std::uint32_t index, SessionHandle handle, std::optional<FullName> to);
   void publish_anycast(std::uint32_t index);
   void change_membership(std::uint32_t index);
+  void invite_again(const FullName& name);
   void change_status(std::uint32_t index);
   void make_session(std::uint32_t index);
   void close_something(std::uint32_t index);
