@@ -8,6 +8,7 @@
 
 #include <array>
 #include <cstdint>
+#include <cstring>
 #include <memory>
 #include <string>
 
@@ -25,16 +26,38 @@ namespace slipway {
 inline constexpr std::uint32_t kEdgeNames = 32;     // connections whose last names are remembered
 inline constexpr std::uint32_t kEdgePieces = 4096;  // of one message: 4 MiB in DATA frames of 1 KiB
 
-// Messages of one connection's events, read and their MACs compared ahead, as many as are hashed side by side.
+// Messages of one connection's events, read and their MACs compared ahead, as many as are hashed side by side. Small ones that came
+// in parts are put together for that.
 struct EdgeAhead {
   static constexpr std::uint32_t kEvents = 64;  // looked at: among whole messages lie parts of others
   static constexpr std::uint8_t kNone = 0xFF;
+  static constexpr std::uint32_t kTooMany = 0xFFFFFFFF;
   std::uint64_t fed = 0;    // EdgeStream::fed of whose events these are
   std::uint32_t first = 0;  // the first event
   std::array<std::uint8_t, kEvents> slot;  // of each event's message below
   std::uint32_t events = 0;
   std::uint32_t count = 0;
 
+  std::uint32_t joined_bytes = kTooMany;  // of the message under way; kTooMany: none, or it is not small
+  std::array<std::byte, kMbufDataBytes> joined;
+
+  // A message of which this is a part is known to fit one mbuf.
+  [[nodiscard]] static bool is_small(const TransportEvent& event) { return event.message_bytes != 0 && event.message_bytes <= kMbufDataBytes; }
+  // Takes the next part of a message in several. Returns all of it if it is small and this ends it, else nothing.
+  [[nodiscard]] Piece join(const TransportEvent& event) {
+    if (event.begin) {
+      joined_bytes = is_small(event) ? 0 : kTooMany;
+    }
+    if (joined_bytes > joined.size() || event.bytes.size() > joined.size() - joined_bytes) {
+      joined_bytes = kTooMany;
+      return {};
+    }
+    if (!event.bytes.empty()) {
+      std::memcpy(joined.data() + joined_bytes, event.bytes.data(), event.bytes.size());
+    }
+    joined_bytes += static_cast<std::uint32_t>(event.bytes.size());
+    return event.end ? Piece(joined).first(joined_bytes) : Piece();
+  }
   [[nodiscard]] bool holds(std::uint64_t of, std::uint32_t event) const { return fed == of && event - first < events && slot[event - first] != kNone; }
   std::array<EdgeFault, kMacBatch> fault;
   std::array<bool, kMacBatch> compare;
@@ -49,9 +72,9 @@ struct EdgeAhead {
 // The frame of a message of some shape: others of this shape differ in the same fields.
 struct EdgeFrameShape {
   std::uint64_t version = 0;  // PlainShape::version
-  std::uint32_t bytes = 0;    // of the frame; it is one piece
+  std::uint32_t bytes = 0;    // of the frame; it is one piece, in one mbuf
   std::uint32_t identity_end = 0;
-  std::array<std::byte, PlainShape::kMostBytes> frame;
+  std::array<std::byte, PlainShape::kMostBytes> frame;  // up to the blob, which ends it
 };
 
 // A frame on its way into the transport.

@@ -257,6 +257,7 @@ SocketEngine::Impl::PieceEnd SocketEngine::Impl::take_edge_events(Stream& stream
   }
   edge.events.clear();
   edge.next_event = 0;
+  edge.fed = ++edges_->feeds;  // nobody takes later events for these
   if (edges_->spare_events.capacity() == 0) {
     edge.events.swap(edges_->spare_events);
   }
@@ -331,7 +332,8 @@ SocketEngine::Impl::PieceEnd SocketEngine::Impl::take_edge_message(Stream& strea
   return PieceEnd::kTaken;
 }
 
-// The next part of a message that came in several: small ones are copied, larger ones of well filled pieces referenced.
+// The next part of a message that came in several: small ones, and those of small messages, are copied, larger ones of well filled
+// pieces referenced.
 void SocketEngine::Impl::add_edge_part(Stream& stream, const TransportEvent& event) {
   std::span<const std::byte> bytes = event.bytes;
   if (event.begin) {
@@ -345,7 +347,7 @@ void SocketEngine::Impl::add_edge_part(Stream& stream, const TransportEvent& eve
   counters_.partial_bytes.add(bytes.size());
   stream.partial_bytes += static_cast<std::uint32_t>(bytes.size());
   SlabPiece& piece = (*slab_)[slab_->number_of(bytes.data())];
-  if (!piece.dense || bytes.size() < kReferenceBytes) {
+  if (!piece.dense || bytes.size() < kReferenceBytes || EdgeAhead::is_small(event)) {
     append_copy(stream.partial, stream.partial_last, bytes.data(), static_cast<std::uint32_t>(bytes.size()));
     return;
   }
@@ -390,33 +392,31 @@ MacRules SocketEngine::Impl::edge_rules(const EdgeStream& edge) const {
           .memo = &edges_->memo};
 }
 
-// Reads whole messages from the next event on, and compares their MACs together.
-void SocketEngine::Impl::read_edge_ahead(EdgeStream& edge) {
+// Reads messages from the next event on, which ends `next`, and compares their MACs together.
+void SocketEngine::Impl::read_edge_ahead(EdgeStream& edge, const Pieces& next) {
   EdgeAhead& ahead = edges_->ahead;
   const MacRules rules = edge_rules(edge);
   ahead.fed = edge.fed;
   ahead.first = edge.next_event;
-  ahead.events = 0;
+  ahead.events = 1;
   ahead.count = 0;
-  for (std::size_t at = edge.next_event; at < edge.events.size() && ahead.count < kMacBatch && ahead.events < EdgeAhead::kEvents; ++at) {
+  ahead.joined_bytes = EdgeAhead::kTooMany;
+  ahead.slot[0] = 0;
+  read_edge_message(edge, rules, next);
+  for (std::size_t at = edge.next_event + 1; at < edge.events.size() && ahead.count < kMacBatch && ahead.events < EdgeAhead::kEvents; ++at) {
     const TransportEvent& event = edge.events[at];
     std::uint8_t& slot = ahead.slot[ahead.events++];
     slot = EdgeAhead::kNone;
-    if (event.kind != TransportEventKind::kMessage || !event.begin || !event.end || event.stream != edge.channel) {
+    if (event.kind != TransportEventKind::kMessage || event.stream != edge.channel) {
       continue;
     }
-    slot = static_cast<std::uint8_t>(ahead.count);
-    read_edge_message(edge, rules, Pieces({&event.bytes, 1}));
+    const bool whole = event.begin && event.end;
+    const Piece bytes = whole ? event.bytes : ahead.join(event);
+    if (event.end && (whole || !bytes.empty())) {
+      slot = static_cast<std::uint8_t>(ahead.count);
+      read_edge_message(edge, rules, Pieces({&bytes, 1}));
+    }
   }
-  compare_edge_macs();
-}
-
-// A message that came in several parts, alone.
-void SocketEngine::Impl::read_edge_assembled(EdgeStream& edge, const Pieces& message) {
-  EdgeAhead& ahead = edges_->ahead;
-  ahead.fed = 0;
-  ahead.count = 0;
-  read_edge_message(edge, edge_rules(edge), message);
   compare_edge_macs();
 }
 
@@ -489,16 +489,14 @@ SocketEngine::Impl::PieceEnd SocketEngine::Impl::frame_of_edge_message(Stream& s
                                                                        rte_mbuf*& frame, std::uint64_t& serial) {
   EdgeStream& edge = *stream.edge;
   const EdgeAhead& ahead = edges_->ahead;
-  if (!whole) {
-    read_edge_assembled(edge, message);
-  } else if (!ahead.holds(edge.fed, edge.next_event)) {
-    read_edge_ahead(edge);
+  if (!ahead.holds(edge.fed, edge.next_event)) {
+    read_edge_ahead(edge, message);
   }
-  const std::uint32_t slot = whole ? ahead.slot[edge.next_event - ahead.first] : 0;
+  const std::uint32_t slot = ahead.slot[edge.next_event - ahead.first];
   rte_mbuf* const first = take_mbuf();
   const std::span<std::byte> scratch{rte_pktmbuf_mtod(first, std::byte*), kMbufDataBytes};
   const EdgeFault fault = ahead.fault[slot];
-  if (fault == EdgeFault::kNone && ahead.alike[slot] != 0) {
+  if (fault == EdgeFault::kNone && ahead.alike[slot] != 0 && message.pieces().size() == 1) {
     if (const std::uint32_t bytes = frame_like_last(edge, slot, message.pieces()[0], scratch.data()); bytes != 0) {
       first->data_len = static_cast<std::uint16_t>(bytes);
       first->pkt_len = bytes;
@@ -526,7 +524,7 @@ SocketEngine::Impl::PieceEnd SocketEngine::Impl::frame_of_edge_message(Stream& s
   }
   const std::span<const Piece> pieces{edges_->output.data(), translated->piece_count};
   if (ahead.alike[slot] != 0 && pieces.size() == 1) {
-    remember_frame(edge, slot, pieces[0]);
+    remember_frame(edge, slot, message.size(), pieces[0]);
   }
   first->data_len = static_cast<std::uint16_t>(pieces.front().size());
   first->pkt_len = first->data_len;
@@ -559,17 +557,18 @@ std::uint32_t SocketEngine::Impl::frame_like_last(const EdgeStream& edge, std::u
 }
 
 // Behind the identity lie, in a frame without more, what is kept of version, header and contents (write_frame).
-void SocketEngine::Impl::remember_frame(const EdgeStream& edge, std::uint32_t slot, Piece frame) {
+void SocketEngine::Impl::remember_frame(const EdgeStream& edge, std::uint32_t slot, std::size_t message_bytes, Piece frame) {
   EdgeFrameShape& shape = edges_->frames[edge.link % kEdgeNames];
   const UpstreamMessage& m = edges_->ahead.message[slot];
   const std::size_t end = frame.size() - m.bytes_of(KeptLevel::kVariant) - m.bytes_of(KeptLevel::kHeader) - m.bytes_of(KeptLevel::kVersion);
-  if (frame.size() > shape.frame.size() || end < kFrameHeaderBytes + m.identity.size) {
+  const std::size_t blob_at = frame.size() - (message_bytes - edges_->ahead.blob_at[slot]);
+  if (blob_at > shape.frame.size() || end < kFrameHeaderBytes + m.identity.size) {
     return;
   }
   shape.version = edges_->ahead.alike[slot];
   shape.bytes = static_cast<std::uint32_t>(frame.size());
   shape.identity_end = static_cast<std::uint32_t>(end);
-  std::memcpy(shape.frame.data(), frame.data(), frame.size());
+  std::memcpy(shape.frame.data(), frame.data(), blob_at);
 }
 
 // What does not lie at the start of the frame's first mbuf: in its scratch, in the slab, or in the partial message.

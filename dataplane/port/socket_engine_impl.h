@@ -312,8 +312,7 @@ class SocketEngine::Impl {
   void add_edge_part(Stream& stream, const TransportEvent& event);
   void refer_to_piece(rte_mbuf* mbuf, std::span<const std::byte> bytes);
   [[nodiscard]] MacRules edge_rules(const EdgeStream& edge) const;
-  void read_edge_ahead(EdgeStream& edge);
-  void read_edge_assembled(EdgeStream& edge, const Pieces& message);
+  void read_edge_ahead(EdgeStream& edge, const Pieces& next);
   void read_edge_message(EdgeStream& edge, const MacRules& rules, const Pieces& bytes);
   void compare_edge_macs();
   PieceEnd greeting_of_edge(Stream& stream, const Pieces& message, rte_mbuf*& frame);
@@ -327,7 +326,7 @@ class SocketEngine::Impl {
                     std::span<std::span<const std::byte>> room);
   void encode_edge_frame(EdgeStream& edge, EdgeOutgoing& out, std::span<std::span<const std::byte>> room);
   std::uint32_t frame_like_last(const EdgeStream& edge, std::uint32_t slot, std::span<const std::byte> message, std::byte* to);
-  void remember_frame(const EdgeStream& edge, std::uint32_t slot, std::span<const std::byte> frame);
+  void remember_frame(const EdgeStream& edge, std::uint32_t slot, std::size_t message_bytes, std::span<const std::byte> frame);
   bool give_edge_frame(Stream& stream, const EdgeOutgoing& out);
   void settle_edge_copies(Stream& stream, std::span<const EdgeOutgoing> sent);
   void settle_edge_frames(Stream& stream, std::uint32_t frames, std::uint64_t frame_bytes);
