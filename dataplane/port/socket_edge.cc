@@ -165,6 +165,9 @@ void SocketEngine::Impl::tick_edges(std::uint64_t now_ns) {
 // Clients of upstream run with Nagle's algorithm: their next segment waits for the acknowledgement of the last one. It is sent
 // behind the messages that the segment brought, which others wait for.
 void SocketEngine::Impl::acknowledge_soon(const Stream& stream) {
+  if (acks_due_ != 0 && ack_due_[acks_due_ - 1].link == stream.link && ack_due_[acks_due_ - 1].generation == stream.generation) {
+    return;
+  }
   if (acks_due_ == ack_due_.size()) {
     acknowledge_edges();
   }

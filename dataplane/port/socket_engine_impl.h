@@ -197,7 +197,7 @@ class SocketEngine::Impl {
   void submit_and_reap_ready();
   // What comes while the few messages of a gathering are dealt with is for the next one.
   [[nodiscard]] bool leaves_rest() const {
-    return gathered_ && counters_.frames_in.get() - rest_frames_ < RestPolicy::kGatherEvents && now_ns_ - rest_ns_ < 3 * RestPolicy::kGatherNs;
+    return gathered_ && counters_.frames_in.get() - rest_frames_ < RestPolicy::kGatherEvents && now_ns_ - rest_ns_ < 3 * rest_.gather_ns();
   }
   void reap();
   void on_completion(const Completion& cqe);

@@ -188,7 +188,7 @@ bool SocketEngine::Impl::wait(std::uint64_t timeout_ns) {
     reap();
     return woken_;
   }
-  const bool choice = !edge_streams_.empty() && timeout_ns > RestPolicy::kGatherNs;
+  const bool choice = !edge_streams_.empty() && timeout_ns > RestPolicy::kLongGatherNs;
   const Rest rest = choice ? rest_.begin(now_ns_, counters_.frames_in.get()) : Rest::kSleep;
   gathered_ = rest == Rest::kGather;
   rest_ns_ = now_ns_;
@@ -200,7 +200,7 @@ bool SocketEngine::Impl::wait(std::uint64_t timeout_ns) {
       return false;  // poll() takes it
     }
   }
-  sleep(rest == Rest::kGather ? RestPolicy::kGatherNs : timeout_ns, rest == Rest::kGather ? RestPolicy::kGatherEvents : 1);
+  sleep(rest == Rest::kGather ? rest_.gather_ns() : timeout_ns, rest == Rest::kGather ? RestPolicy::kGatherEvents : 1);
   return woken_;
 }
 

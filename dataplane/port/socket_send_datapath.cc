@@ -141,8 +141,11 @@ void SocketEngine::Impl::flush() {
   if (datagrams_dirty_) {
     flush_datagrams();
   }
+  if (leaves_rest()) {
+    return;  // a submission brings what has come: wait() submits
+  }
   if (io_uring_sq_ready(&ring_) > 0) {
-    leaves_rest() ? submit() : submit_and_reap_ready();
+    submit_and_reap_ready();
   }
   if (acks_due_ != 0) {
     acknowledge_edges();

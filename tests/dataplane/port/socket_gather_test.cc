@@ -27,14 +27,14 @@ struct Stream {
         ++spun;
         policy.spun(answers);
       }
-      const std::uint64_t took_ns = gathers ? RestPolicy::kGatherNs + apart_ns : apart_ns;
+      const std::uint64_t took_ns = gathers ? policy.gather_ns() + apart_ns : apart_ns;
       now_ns += took_ns;
       frames += waits ? 1 : took_ns / apart_ns;
     }
   }
   void rest_in_silence(int rests, std::uint64_t apart_ns) {
     for (int i = 0; i < rests; ++i) {
-      now_ns += policy.begin(now_ns, frames) == Rest::kGather ? RestPolicy::kGatherNs : apart_ns;
+      now_ns += policy.begin(now_ns, frames) == Rest::kGather ? policy.gather_ns() : apart_ns;
     }
   }
 };
@@ -44,6 +44,50 @@ TEST(RestPolicy, ASteadyStreamIsGathered) {
   stream.run(1'000, 50'000, false);
   EXPECT_GE(stream.gathered, 900);
   EXPECT_EQ(stream.spun, 0);
+}
+
+TEST(RestPolicy, AStreamOfManyIsGatheredForLonger) {
+  Stream many;
+  many.run(200, 50'000, false);
+  EXPECT_EQ(many.policy.gather_ns(), RestPolicy::kLongGatherNs);
+  Stream few;
+  few.run(200, 100'000, false);
+  EXPECT_GE(few.gathered, 160);
+  EXPECT_EQ(few.policy.gather_ns(), RestPolicy::kGatherNs);
+}
+
+// A gathering that took far too long, with what came meanwhile, and then all that the sender makes up for at once.
+TEST(RestPolicy, SomebodyElseOnTheProcessorDoesNotEndTheGathering) {
+  RestPolicy policy;
+  std::uint64_t now_ns = 1'000'000'000;
+  std::uint64_t frames = 0;
+  int gathered = 0;
+  for (int i = 0; i < 1'000; ++i) {
+    const bool gathers = policy.begin(now_ns, frames) == Rest::kGather;
+    gathered += gathers ? 1 : 0;
+    const int turn = gathered > 20 ? gathered % 20 : 10;
+    const std::uint64_t took_ns = !gathers ? 50'000 : turn == 0 ? 10'000'000 : policy.gather_ns() + 50'000;
+    now_ns += took_ns;
+    frames += turn == 0 ? 3 : turn == 1 ? 150 : took_ns / 50'000;
+  }
+  EXPECT_GE(gathered, 900);
+}
+
+TEST(RestPolicy, WhoWaitsForAnswersOnABusyMachineIsSeldomHeldUp) {
+  RestPolicy policy;
+  std::uint64_t now_ns = 1'000'000'000;
+  std::uint64_t frames = 0;
+  int gathered = 0;
+  for (int i = 0; i < 10'000; ++i) {
+    const Rest rest = policy.begin(now_ns, frames);
+    gathered += rest == Rest::kGather ? 1 : 0;
+    if (rest == Rest::kSpin) {
+      policy.spun(true);
+    }
+    now_ns += rest == Rest::kGather ? 5'000'000 : 50'000;
+    frames += 1;
+  }
+  EXPECT_LE(gathered, 40);
 }
 
 TEST(RestPolicy, AStreamThatFellSilentIsGatheredAtOnceWhenItGoesOn) {
@@ -80,7 +124,7 @@ TEST(RestPolicy, SeveralWhoWaitForAnswersAreSeldomHeldUp) {
     if (rest == Rest::kSpin) {
       policy.spun(true);
     }
-    now_ns += rest == Rest::kGather ? RestPolicy::kGatherNs + 40'000 : 40'000;
+    now_ns += rest == Rest::kGather ? policy.gather_ns() + 40'000 : 40'000;
     frames += rest == Rest::kGather ? 4 : 1;  // four conversations
   }
   EXPECT_LE(gathered, 10);
