@@ -103,7 +103,8 @@ class SocketEngine {
   void send(const LinkRecord& record, rte_mbuf* frame);
 
   // Hands what was queued to the kernel: one system call for all links, none when nothing waits. While received
-  // frames still wait for poll(), short queues wait too, so that sends are long.
+  // frames still wait for poll(), short queues wait too, so that sends are long. What a gathering (RestPolicy) brought is handed
+  // over by wait(): a call before would bring the next messages one by one.
   void flush();
 
   // The stream `from` is not read until `receiver` is no longer congested. send() does this itself for streams of
@@ -120,8 +121,9 @@ class SocketEngine {
   [[nodiscard]] bool take_uncongested();
 
   // Sleeps in the ring until a completion, a deadline of the engine, the wake descriptor, or `timeout_ns`; submits what
-  // is waiting. Where answers come soon one after another it looks for them awake at first (RestPolicy). Returns at once when there is something to do. The caller has set the flag that makes others write
-  // the wake descriptor, and has looked at its rings again after that. True: the wake descriptor was written.
+  // is waiting. Where answers come soon one after another it looks for them awake at first (RestPolicy). Returns at once when there
+  // is something to do. The caller has set the flag that makes others write the wake descriptor, and has looked at its rings again
+  // after that. True: the wake descriptor was written.
   bool wait(std::uint64_t timeout_ns);
   // TSC cycles that wait() was awake since the last call.
   [[nodiscard]] std::uint64_t take_spun_cycles();

@@ -19,7 +19,7 @@ enum class Rest : std::uint8_t { kSleep, kGather, kSpin };
 class RestPolicy {
  public:
   static constexpr std::uint64_t kGatherNs = 400'000;      // the extra sleep: what it may add to the way of a message
-  static constexpr std::uint64_t kLongGatherNs = 600'000;  // ... where kManyFrames come in kGatherNs
+  static constexpr std::uint64_t kLongGatherNs = 600'000;  // ... where kManyFrames come in kGatherNs: 15,000 a second
   static constexpr std::uint64_t kManyFrames = 6;
   static constexpr std::uint32_t kGatherEvents = 64;       // it ends earlier with so many completions
   static constexpr std::uint64_t kSpinNs = 50'000;         // awake at most
