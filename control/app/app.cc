@@ -96,6 +96,7 @@ void App::answer_everything_open() {
     session->app_ = nullptr;
   }
   const auto gone = [](const char* doing) { return std::unexpected(AppError(SessionError{SessionFault::kClosed, doing})); };
+  kept_notices_ = 0;
   for (auto& notice : std::exchange(notices_, {})) {
     if (auto* answer = std::get_if<Answer>(&notice)) {
       answer->call();
@@ -210,6 +211,7 @@ std::shared_ptr<AppSession> App::adopt(SessionHandle handle, SessionKind kind) {
     own_anycast_[*id] = session;
   }
   sessions_[static_cast<std::uint64_t>(handle)] = session;
+  ++sessions_generation_;
   if (session->encrypted_) {
     keys_made_s_[static_cast<std::uint64_t>(handle)] = unix_now_s();
   }

@@ -167,6 +167,10 @@ class App {
   };
   // What is known of data that came before: from whom, in which session, with which headers.
   struct DataLane {
+    std::string known;               // all of a frame that stands before its payload, but for the message's id, which differs
+    std::size_t known_bytes = 0;     // of the whole frame
+    std::size_t other_bytes = 0;     // of the last one that was not like it
+    std::string payload_type;
     std::array<std::byte, frame_offset::kSessionMessageType - frame_offset::kDestination> names;  // destination and source as they lie in a frame
     std::uint32_t session_id = 0;
     std::uint8_t session_type = 0;
@@ -175,10 +179,24 @@ class App {
     FullName destination;
     SessionLayer::DataWay way;
   };
+  // Data that lies where it was received, until it is told (keep_lent).
+  struct LentData {
+    const DataLane* lane;
+    const std::byte* frame;
+    std::uint32_t frame_bytes;
+    std::uint32_t payload_at;
+  };
   // What the application is told at the end of the turn. An answer is told in any case, also when the App goes first.
   using Notice = std::move_only_function<void()>;
   struct Answer {
     Notice call;
+  };
+  using AnyNotice = std::variant<LentData, std::unique_ptr<DeliverMessage>, Notice, Answer>;
+  // Whom the message before was for.
+  struct Told {
+    std::uint64_t handle = 0;
+    std::uint64_t generation = 0;
+    std::shared_ptr<AppSession> session;  // null: nobody
   };
   class Random;
 
@@ -196,7 +214,7 @@ class App {
   void on_connection_state(ConnectionId id, ConnectionState state, const std::string& why);
   void tell_network(ConnectionState state);
   void on_port_writable(ConnectionId id);
-  Attached* way_to(const SessionMessage& message);
+  Attached* way_to(const Name& to);
   [[nodiscard]] bool has_route(const Name& to) const;
   void remember_way(const Name& source, ConnectionId id);
   void count_sent(std::size_t body_bytes);
@@ -207,11 +225,18 @@ class App {
   void take_up_kept();
 
   // The short way of data (app_datapath.cc).
-  bool take_data(ConnectionId id, std::span<const std::byte> frame);
+  bool take_data(Attached& from, std::span<const std::byte> frame);
   void remember_data(const SessionMessage& message, std::span<const std::byte> frame);
+  void know(DataLane& lane, std::span<const std::byte> frame, std::size_t payload_at, std::string_view payload_type);
+  // Data that session and layer have nothing to do with but give it a number: the number. Empty: it goes the long way.
+  std::optional<std::uint32_t> send_plain(AppSession& session, std::string_view payload_type, const SharedBytes& payload);
+  static AppMessage lent_message(const LentData& lent);
+  // Copies what lies in a connection's memory: that is about to go.
+  void keep_lent();
+  static void keep_lent_of(std::span<AnyNotice> notices);
 
   // Messages (app_messages.cc).
-  void on_frame(ConnectionId id, std::span<const std::byte> frame);
+  void on_frame(Attached& from, std::span<const std::byte> frame);
   void note_unbelieved(const SessionMessage& message, const IdentityError& error);
   // What is said of nobody having answered since a call began says too that somebody did.
   [[nodiscard]] AppError with_unbelieved(const FullName& whom, TimeMs since, AppError error) const;
@@ -232,7 +257,8 @@ class App {
   void answer_everything_open();
   void run_notices();
   void arm_timer();
-  void deliver(DeliverMessage delivery);
+  void deliver(DeliverMessage& delivery, Told& told);
+  AppSession* session_told(SessionHandle handle, Told& told);
   void resolved(Resolve& resolve);
   void opened(SessionHandle handle);
   void renew_keys();
@@ -281,6 +307,7 @@ class App {
   OperationId last_operation_ = 0;
   std::unordered_map<OperationId, Done> pending_;
   std::unordered_map<std::uint64_t, std::shared_ptr<AppSession>> sessions_;  // by handle
+  std::uint64_t sessions_generation_ = 1;                                    // of which sessions there are
   std::unordered_map<OperationId, std::pair<SessionHandle, Created>> creating_;
   struct AnycastPeer {
     Name source;
@@ -295,9 +322,10 @@ class App {
   std::deque<AnycastPeer> anycast_order_;  // the oldest first
   std::deque<std::shared_ptr<AppSession>> unclaimed_;
 
-  using AnyNotice = std::variant<DeliverMessage, Notice, Answer>;
   std::vector<AnyNotice> notices_;
-  std::vector<AnyNotice> told_;  // its room is used again
+  std::size_t kept_notices_ = 0;               // of these, none of which is lent
+  std::vector<AnyNotice> told_;                // its room is used again
+  std::vector<AnyNotice>* telling_ = nullptr;  // those that the application is being told
   std::vector<std::unique_ptr<DataLane>> lanes_;             // kDataLanes, or none yet; by names and session id
   std::array<DataHeader, kDataHeaders> data_headers_;        // by destination
   std::string lead_;                                         // of the message that goes out

@@ -43,12 +43,13 @@ std::expected<ConnectionId, AppError> App::use(std::shared_ptr<Connection> conne
   attached->id = id;
   attached->done = std::move(done);
   attached->port = connection->attach(TextName{*name_.text_components(), name_.id()},
-                                      {.on_frame = [this, id](std::span<const std::byte> frame) { on_frame(id, frame); },
+                                      {.on_frame = [this, from = attached.get()](std::span<const std::byte> frame) { on_frame(*from, frame); },
                                        .on_writable = [this, id] { on_port_writable(id); },
                                        .on_state = [this, id](ConnectionState state, const std::string& why) { on_connection_state(id, state, why); },
                                        .on_subscription_lost = [this, id](const TextName& name, const std::string& why) {
                                          on_subscribed(id, name.hashed(), std::unexpected(why));
-                                       }});
+                                       },
+                                       .on_reuse = [this] { keep_lent(); }});
   attached->connection = std::move(connection);
   attached_.push_back(std::move(attached));
   attach_names(*attached_.back());
@@ -66,7 +67,10 @@ App::Call App::disconnect(ConnectionId id) {
   attached_.erase(at);
   std::erase_if(routes_, [id](const auto& route) { return route.second == id; });
   std::erase_if(ways_, [id](const auto& way) { return way.second == id; });
-  loop_.defer([gone = std::move(gone)]() mutable {
+  loop_.defer([this, alive = std::weak_ptr(alive_), gone = std::move(gone)]() mutable {
+    if (const auto still = alive.lock(); still && *still) {
+      keep_lent();
+    }
     gone->port.reset();
     gone.reset();
   });
@@ -281,7 +285,7 @@ void App::on_port_writable(ConnectionId id) {
   }
 }
 
-App::Attached* App::way_to(const SessionMessage& message) {
+App::Attached* App::way_to(const Name& to) {
   if (attached_.size() == 1) {
     return attached_.front().get();
   }
@@ -290,7 +294,6 @@ App::Attached* App::way_to(const SessionMessage& message) {
     Attached* const attached = at == map.end() ? nullptr : find(at->second);
     return attached != nullptr && attached->connection->state() == ConnectionState::kUp ? attached : nullptr;
   };
-  const Name& to = message.destination.hashed();
   if (Attached* const route = usable(routes_, service_of(to))) {
     return route;
   }

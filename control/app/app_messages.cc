@@ -13,8 +13,8 @@ constexpr std::uint32_t kNoAnycast = ~std::uint32_t{0};  // no session has it
 
 }  // namespace
 
-void App::on_frame(ConnectionId id, std::span<const std::byte> frame) {
-  if (take_data(id, frame)) {
+void App::on_frame(Attached& from, std::span<const std::byte> frame) {
+  if (take_data(from, frame)) {
     return;
   }
   auto wire = decode_frame(frame);
@@ -34,14 +34,14 @@ void App::on_frame(ConnectionId id, std::span<const std::byte> frame) {
       note_unbelieved(message, verified.error());
     }
   }
-  remember_way(message.source.hashed(), id);
+  remember_way(message.source.hashed(), from.id);
   if (message.type == MessageType::kMsg) {
     remember_data(message, frame);
   }
   layer_.on_message(now_ms(), std::move(message));
   carry_out();
-  if (Attached* const attached = command && (!postponed_.empty() || turn_is_long()) ? find(id) : nullptr) {
-    attached->port->rest();
+  if (command && (!postponed_.empty() || turn_is_long())) {
+    from.port->rest();
   }
 }
 
@@ -68,7 +68,7 @@ AppError App::with_unbelieved(const FullName& whom, TimeMs since, AppError error
 }
 
 void App::send(SessionMessage message) {
-  Attached* const attached = way_to(message);
+  Attached* const attached = way_to(message.destination.hashed());
   if (attached == nullptr) {
     ++counters_.not_connected;
     return;
@@ -209,7 +209,7 @@ void App::carry_out_one(Action& action) {
   } else if (auto* end = std::get_if<UnsubscribeName>(&action)) {
     unwant(end->name.hashed());
   } else if (auto* delivery = std::get_if<DeliverMessage>(&action)) {
-    notices_.emplace_back(std::move(*delivery));
+    notices_.emplace_back(std::make_unique<DeliverMessage>(std::move(*delivery)));
     schedule_notices();
   } else if (auto* resolve = std::get_if<Resolve>(&action)) {
     notify([this, resolve = std::move(*resolve)]() mutable { resolved(resolve); });
@@ -241,6 +241,7 @@ void App::carry_out_one(Action& action) {
       const auto session = at->second;
       if (std::holds_alternative<SessionClosed>(*event)) {
         sessions_.erase(at);
+        ++sessions_generation_;
         own_anycast_.erase(session->kind() == SessionKind::kAnycast ? session->id() : kNoAnycast);
         keys_made_s_.erase(static_cast<std::uint64_t>(handle));
       }
@@ -249,17 +250,23 @@ void App::carry_out_one(Action& action) {
   }
 }
 
-void App::deliver(DeliverMessage delivery) {
+void App::deliver(DeliverMessage& delivery, Told& told) {
   if (delivery.message.anycast) {
     const auto session = anycast_session(delivery.message);
-    session->deliver(std::move(delivery.message));
-    return;
+    session->deliver([&] { return std::move(delivery.message); });
+  } else if (AppSession* const session = session_told(delivery.session, told)) {
+    session->deliver([&] { return std::move(delivery.message); });
   }
-  const auto at = sessions_.find(static_cast<std::uint64_t>(delivery.session));
-  if (at != sessions_.end()) {
-    const auto session = at->second;  // the handler may end it
-    session->deliver(std::move(delivery.message));
+}
+
+// Held by `told`: its handler may end it.
+AppSession* App::session_told(SessionHandle handle, Told& told) {
+  const auto number = static_cast<std::uint64_t>(handle);
+  if (told.handle != number || told.generation != sessions_generation_) {
+    const auto at = sessions_.find(number);
+    told = {number, sessions_generation_, at == sessions_.end() ? nullptr : at->second};
   }
+  return told.session.get();
 }
 
 void App::resolved(Resolve& resolve) {
@@ -323,15 +330,26 @@ void App::schedule_notices() {
 void App::run_notices() {
   // What these cause waits for the next turn, so that the connection gets its share.
   std::vector<AnyNotice> now = std::exchange(notices_, std::exchange(told_, {}));
+  kept_notices_ = 0;
+  if (telling_ != nullptr) {
+    keep_lent_of(*telling_);  // a turn of the loop inside of a callback
+  }
+  std::vector<AnyNotice>* const outer = std::exchange(telling_, &now);
+  Told told;
   for (AnyNotice& notice : now) {
-    if (auto* delivery = std::get_if<DeliverMessage>(&notice)) {
-      deliver(std::move(*delivery));
+    if (const auto* lent = std::get_if<LentData>(&notice)) {
+      if (AppSession* const session = session_told(lent->lane->way.handle, told)) {
+        session->deliver([lent] { return lent_message(*lent); });
+      }
+    } else if (auto* delivery = std::get_if<std::unique_ptr<DeliverMessage>>(&notice)) {
+      deliver(**delivery, told);
     } else if (auto* call = std::get_if<Notice>(&notice)) {
       (*call)();
     } else {
       std::get<Answer>(notice).call();
     }
   }
+  telling_ = outer;
   now.clear();
   told_ = std::move(now);
 }

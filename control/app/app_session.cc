@@ -31,6 +31,11 @@ AppSession::Published AppSession::publish(SharedBytes payload, PublishOptions op
   if (auto room = app_->room_for(size_of(payload)); !room) {
     return std::unexpected(room.error());
   }
+  if (!done && options.metadata.empty()) {
+    if (const auto id = app_->send_plain(*this, options.payload_type, payload)) {
+      return *id;
+    }
+  }
   const OperationId operation = app_->expect(std::move(done));
   return app_->published(operation, app_->layer_.publish(app_->now_ms(), handle_,
                                                          {std::move(options.payload_type), std::move(payload), std::move(options.metadata)}, operation));
@@ -193,11 +198,7 @@ std::optional<AppMessage> AppSession::take_message() {
 
 void AppSession::on_event(std::function<void(const SessionEvent&)> handler) { event_handler_ = std::move(handler); }
 
-void AppSession::deliver(AppMessage message) {
-  if (const auto call = message_handler_) {
-    (*call)(std::move(message));
-    return;
-  }
+void AppSession::keep_unread(AppMessage message) {
   if (unread_.size() >= kMaxUnreadMessages || unread_bytes_ + size_of(message.payload) > kMaxUnreadBytes) {
     if (dropped_++ == 0) {
       tell(MessagesUnread{1});

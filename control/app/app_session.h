@@ -28,6 +28,7 @@
 #include "app/app_error.h"
 #include "app/session_options.h"
 #include "session/session_actions.h"
+#include "wire/data_frames.h"
 
 namespace slipway {
 
@@ -96,10 +97,23 @@ class AppSession : public std::enable_shared_from_this<AppSession> {
 
  private:
   friend class App;
+  // Of messages that go the short way out (app_datapath.cc): all that stands before the payload of the one before.
+  struct PlainWay {
+    FullName destination;
+    std::string identity;
+    std::uint64_t identity_ns = 0;  // the loop's time when it was asked for
+    std::string payload_type;
+    std::size_t payload_bytes = 0;
+    DataHeader header;
+    std::string lead;               // empty: none yet
+  };
+
   AppSession() = default;
   std::unexpected<AppError> wrong_kind(const char* doing) const;
   std::unexpected<AppError> gone(const char* doing) const;
-  void deliver(AppMessage message);
+  template <class Make>
+  void deliver(Make&& make);       // make() is the message
+  void keep_unread(AppMessage message);
   void tell(const SessionEvent& event);
 
   App* app_ = nullptr;  // null when the session has ended or the application is gone
@@ -116,10 +130,21 @@ class AppSession : public std::enable_shared_from_this<AppSession> {
   std::optional<CloseReason> closed_;
   std::shared_ptr<const std::function<void(AppMessage)>> message_handler_;  // shared: held while it runs, as it may set another
   std::function<void(const SessionEvent&)> event_handler_;
+  std::unique_ptr<PlainWay> plain_way_;  // null until the first such message
   std::deque<AppMessage> unread_;
   std::size_t unread_bytes_ = 0;
   std::uint64_t dropped_ = 0;  // since the last event
 };
+
+// The message is made where the handler takes it.
+template <class Make>
+void AppSession::deliver(Make&& make) {
+  if (const auto call = message_handler_) {
+    (*call)(make());
+  } else {
+    keep_unread(make());
+  }
+}
 
 // Bytes that messages share.
 [[nodiscard]] SharedBytes shared_bytes(std::string_view text);

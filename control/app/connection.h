@@ -52,6 +52,7 @@ class AppPort {
     std::function<void()> on_writable;                               // after kFull
     std::function<void(ConnectionState state, const std::string& why)> on_state;
     std::function<void(const TextName& name, const std::string& why)> on_subscription_lost;  // refused after a reconnect
+    std::function<void()> on_reuse;                                  // after hold: copy now what is still needed, and do nothing else
   };
   using Answer = std::function<void(std::expected<void, std::string>)>;
 
@@ -64,6 +65,8 @@ class AppPort {
   [[nodiscard]] virtual std::size_t max_frame_bytes() const = 0;
   // From inside of on_frame: the next frames had better come in the next turn.
   virtual void rest() {}
+  // From inside of on_frame: true, the frame's bytes stay as they are until on_reuse is called or the port is gone.
+  [[nodiscard]] virtual bool hold() { return false; }
 };
 
 class Connection {

@@ -42,6 +42,7 @@ class NativePort final : public AppPort {
     return link_.endpoint().kind == Endpoint::Kind::kUdp ? kMaxDatagramFrameBytes : kMaxFrameBytes;
   }
   void rest() override { link_.rest(); }
+  [[nodiscard]] bool hold() override { return link_.hold(); }
   void tell(ConnectionState state, const std::string& why) const {
     if (on_state_) {
       on_state_(state, why);
@@ -102,7 +103,8 @@ NativePort::NativePort(NativeConnection& connection, ClientLink& link, const Tex
                    {.on_message = [take = std::move(handlers.on_frame)](const ClientMessage& message) { take(message.frame()); },
                     .on_no_route = {},
                     .on_writable = std::move(handlers.on_writable),
-                    .on_subscription_lost = std::move(handlers.on_subscription_lost)}) {
+                    .on_subscription_lost = std::move(handlers.on_subscription_lost),
+                    .on_reuse = std::move(handlers.on_reuse)}) {
   connection_.add(this);
 }
 

@@ -45,6 +45,8 @@ class ClientApplication {
     std::function<void()> on_writable;                      // after kQueueFull: there is room again
     // After a reconnect the node refused what it had accepted before.
     std::function<void(const TextName& name, const std::string& why)> on_subscription_lost;
+    // After ClientLink::hold: copy now what is still needed. It must do nothing else with link or application.
+    std::function<void()> on_reuse;
   };
 
   // `name`: with a null id it gets one of its own (random, as upstream's identities make them).

@@ -265,6 +265,7 @@ void ClientLink::tear_down(const std::string& why) {
     ::close(std::exchange(connecting_fd_, -1));
   }
   if (wire_ != nullptr) {
+    on_reuse();
     loop_.unwatch(wire_->fd());
     wire_.reset();
     datagram_ = nullptr;

@@ -131,6 +131,13 @@ class ClientLink final : private FrameSink {
   // milliseconds, so that the loop's other users get their share.
   void rest() { resting_ = reading_ && datagram_ == nullptr; }
 
+  // From inside of on_message: true, the message's bytes stay as they are until on_reuse of the application is called, or the
+  // application or the link is gone; false, they do not (datagrams, and what comes from this link's own applications).
+  [[nodiscard]] bool hold() {
+    held_ = held_ || (reading_ && datagram_ == nullptr);
+    return reading_ && datagram_ == nullptr;
+  }
+
   // Asks the node which instances of a service it knows. Asked again when unanswered, and fails after some seconds.
   void instances(const Name& service, std::function<void(std::expected<InstancesAnswer, std::string>)> done);
 
@@ -178,6 +185,7 @@ class ClientLink final : private FrameSink {
 
   // Frames in and out (link_frames.cc).
   bool on_frame(std::span<const std::byte> frame) override;
+  void on_reuse() override;
   bool on_link_frame(std::span<const std::byte> frame);
   bool on_hello_reply(HelloReplyBody&& reply);
   void on_no_route(const NoRouteBody& body);
@@ -219,6 +227,7 @@ class ClientLink final : private FrameSink {
   std::string last_trouble_;
   std::string pending_loss_;     // found while the wire was reading
   bool reading_ = false;
+  bool held_ = false;            // somebody relies on bytes that were received
   bool resting_ = false;         // more was received than has been handed out, or may have been
   bool read_on_scheduled_ = false;
   bool flush_scheduled_ = false;

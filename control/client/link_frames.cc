@@ -42,6 +42,17 @@ bool ClientLink::on_frame(std::span<const std::byte> frame) {
   return pending_loss_.empty() && !resting_;
 }
 
+void ClientLink::on_reuse() {
+  if (!std::exchange(held_, false)) {
+    return;
+  }
+  for (const ClientApplication* application : applications_) {
+    if (application->handlers_.on_reuse) {
+      application->handlers_.on_reuse();
+    }
+  }
+}
+
 bool ClientLink::on_link_frame(std::span<const std::byte> frame) {
   auto body = decode_link(frame);
   if (!body) {

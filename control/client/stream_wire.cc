@@ -90,6 +90,7 @@ WireStatus StreamWire::receive(FrameSink& sink) {
     return trouble_.empty() ? WireStatus::kOk : WireStatus::kBroken;
   }
   for (std::size_t turn_bytes = 0; turn_bytes < kClientTurnBytes;) {
+    sink.on_reuse();
     // The frame that has begun fits behind what is there of it, and a good piece more.
     const std::size_t held = in_.end - in_.begin;
     const std::size_t frame = held >= kStreamPrefixBytes ? load_le<std::uint32_t>(in_.bytes.get() + in_.begin) + kStreamPrefixBytes : 0;

@@ -14,6 +14,8 @@ class FrameSink {
   // One whole frame of at least a header's size; the bytes are valid during the call. False: stop reading. What of a stream was read
   // and not handed out comes first in the next receive(); the rest of a batch of datagrams is lost.
   virtual bool on_frame(std::span<const std::byte> frame) = 0;
+  // Of a stream: the frames that were handed out so far are about to be overwritten. Until then they stay as they are.
+  virtual void on_reuse() {}
 
  protected:
   ~FrameSink() = default;

@@ -60,11 +60,11 @@ void DataSender::heard_from(TimeMs now, MemberSlot slot) {
 
 std::expected<std::uint32_t, SessionError> DataSender::publish(TimeMs now, Outgoing content, OperationId operation) {
   if (!reliable()) {
-    if (destination_.empty() || receiver_count_ == 0) {
+    const auto id = number();
+    if (!id) {
       return std::unexpected(SessionError{SessionFault::kNotReady, "publishing"});
     }
-    last_id_ = (last_id_ + 1) & kMaxDataId;
-    Kept kept{.id = last_id_, .operation = operation, .content = std::move(content)};
+    Kept kept{.id = *id, .operation = operation, .content = std::move(content)};
     out_.send_data(compose(kept, MessageType::kMsg, destination_), true);
     out_.resolve(operation, std::nullopt, kept.id);
     return kept.id;
@@ -81,6 +81,14 @@ std::expected<std::uint32_t, SessionError> DataSender::publish(TimeMs now, Outgo
     first_copy(now, ring_.back());
   }
   return id;
+}
+
+std::optional<std::uint32_t> DataSender::number() {
+  if (reliable() || destination_.empty() || receiver_count_ == 0) {
+    return std::nullopt;
+  }
+  out_.note_data_to_all();
+  return last_id_ = (last_id_ + 1) & kMaxDataId;
 }
 
 std::expected<std::uint32_t, SessionError> DataSender::publish_to(TimeMs now, MemberSlot slot, Outgoing content,

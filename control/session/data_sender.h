@@ -49,6 +49,8 @@ class DataSender {
 
   // The id of the message. The checks that concern the session as a whole were made.
   std::expected<std::uint32_t, SessionError> publish(TimeMs now, Outgoing content, OperationId operation);
+  // The number of a message that goes out at once, once, and is composed by the caller. Empty: it does not.
+  [[nodiscard]] std::optional<std::uint32_t> number();
   // To one member, outside the order.
   std::expected<std::uint32_t, SessionError> publish_to(TimeMs now, MemberSlot slot, Outgoing content, OperationId operation);
 
@@ -62,6 +64,7 @@ class DataSender {
   // Members that answered nothing since a message that they never acknowledged was sent: they should be put offline.
   [[nodiscard]] std::vector<MemberSlot> take_unreachable() { return std::exchange(unreachable_, {}); }
 
+  [[nodiscard]] const FullName& destination() const { return destination_; }
   // There is somewhere to send to: what is published now goes out, or waits for nothing but receivers.
   [[nodiscard]] bool started() const { return !destination_.empty(); }
   // Nothing waits for an acknowledgement.

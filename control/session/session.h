@@ -57,6 +57,9 @@ class Session {
   // At once: what is not acknowledged ends undelivered. The good-bye is said all the same.
   void abandon(TimeMs now);
   // Soft close and return; groups only.
+  // What publishing such a message would send, if that is all that it would do: best effort, no MLS, nothing that is to be kept, no
+  // metadata, nobody who waits for the outcome. The message has its number then, and the caller sends it. Empty: publish decides.
+  [[nodiscard]] std::optional<DataOut> number_data(std::size_t payload_bytes, std::size_t payload_type_bytes);
   Call go_offline(TimeMs now, OperationId operation);
   Call come_back(TimeMs now, OperationId operation);
 
@@ -193,6 +196,7 @@ class Session {
   void on_state_update(TimeMs now, const SessionMessage& message, MemberSlot slot);
   void on_group_answer(TimeMs now, const SessionMessage& message, MemberSlot slot);
   [[nodiscard]] bool passes_while_offline(MessageType type) const;
+  [[nodiscard]] std::optional<SessionFault> not_now() const;  // why nothing may be published
   Call check_outgoing(const Outgoing& content, const char* doing) const;
   Call change_status(TimeMs now, MemberStatus status, OperationId operation);
   void send_status(TimeMs now);

@@ -12,21 +12,25 @@ std::unexpected<SessionError> refuse(SessionFault fault, std::string about) {
 }
 }  // namespace
 
-Session::Call Session::check_outgoing(const Outgoing& content, const char* doing) const {
+std::optional<SessionFault> Session::not_now() const {
   if (phase_ != Phase::kOpen) {
-    return refuse(closed() ? SessionFault::kClosed : SessionFault::kClosing, doing);
+    return closed() ? SessionFault::kClosed : SessionFault::kClosing;
   }
   if (stopped_) {
-    return refuse(*stopped_, doing);
+    return *stopped_;
   }
   if (offline_) {
-    return refuse(SessionFault::kOffline, doing);
+    return SessionFault::kOffline;
   }
   if (status_change_) {
-    return refuse(SessionFault::kStatusChanging, doing);
+    return SessionFault::kStatusChanging;
   }
-  if (!facts_.direction.sends) {
-    return refuse(SessionFault::kNotSender, doing);
+  return facts_.direction.sends ? std::nullopt : std::optional(SessionFault::kNotSender);
+}
+
+Session::Call Session::check_outgoing(const Outgoing& content, const char* doing) const {
+  if (const auto fault = not_now()) {
+    return refuse(*fault, doing);
   }
   std::size_t bytes = 0;
   for (const auto& [key, value] : content.metadata) {
@@ -48,6 +52,20 @@ std::expected<std::uint32_t, SessionError> Session::publish(TimeMs now, Outgoing
   }
   use_data_id();
   return sender_.publish(now, std::move(content), operation);
+}
+
+std::optional<DataOut> Session::number_data(std::size_t payload_bytes, std::size_t payload_type_bytes) {
+  if (group_ || kept_ || not_now() || payload_bytes > kMaxSessionPayloadBytes || payload_type_bytes > kMaxPayloadTypeBytes) {
+    return std::nullopt;
+  }
+  const auto id = sender_.number();
+  if (!id) {
+    return std::nullopt;
+  }
+  return DataOut{.message_id = *id,
+                 .fanout = facts_.is_group() ? kAllReceivers : kOneReceiver,
+                 .facts = &facts_,
+                 .destination = &sender_.destination()};
 }
 
 std::expected<std::uint32_t, SessionError> Session::publish_to(TimeMs now, const FullName& member, Outgoing content,

@@ -576,6 +576,12 @@ SessionLayer::Published SessionLayer::publish(TimeMs now, SessionHandle session,
   return with(now, session, [&](Session& s, TimeMs t) { return s.publish(t, std::move(content), operation); });
 }
 
+std::optional<DataOut> SessionLayer::number_data(TimeMs now, SessionHandle session, std::size_t payload_bytes, std::size_t payload_type_bytes) {
+  (void)steady(now);
+  const auto at = sessions_.find(session);
+  return at == sessions_.end() ? std::nullopt : at->second.session->number_data(payload_bytes, payload_type_bytes);  // moves no deadline
+}
+
 SessionLayer::Published SessionLayer::publish_to(TimeMs now, SessionHandle session, const FullName& member, Outgoing content,
                                                  OperationId operation) {
   return with(now, session, [&](Session& s, TimeMs t) { return s.publish_to(t, member, std::move(content), operation); });

@@ -64,6 +64,7 @@ class SessionLayer final : private LineSessions {
 
   // --- calls: see Session and Anycast ----------------------------------------------------------------------------
   Published publish(TimeMs now, SessionHandle session, Outgoing content, OperationId operation);
+  [[nodiscard]] std::optional<DataOut> number_data(TimeMs now, SessionHandle session, std::size_t payload_bytes, std::size_t payload_type_bytes);
   Published publish_to(TimeMs now, SessionHandle session, const FullName& member, Outgoing content, OperationId operation);
   Published publish_with_destination(TimeMs now, SessionHandle anycast, const FullName& destination, Outgoing content, OperationId operation);
   // To the instance that an anycast message came from, on its session.

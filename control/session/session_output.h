@@ -27,6 +27,14 @@ struct SessionFacts {
   [[nodiscard]] bool is_group() const { return type == SessionType::kMulticast; }
 };
 
+// A data message without MLS that has its number: what its headers say. The pointers live as long as the session.
+struct DataOut {
+  std::uint32_t message_id = 0;
+  std::uint32_t fanout = kOneReceiver;
+  const SessionFacts* facts = nullptr;     // whose `local` is the source
+  const FullName* destination = nullptr;
+};
+
 class SessionOutput {
  public:
   SessionOutput(const SessionFacts& facts, Actions& actions, SessionRefusals& refusals)
@@ -39,6 +47,7 @@ class SessionOutput {
   // MSG and RTX_REPLY: encrypted for this transmission. False: the group refused, nothing was sent.
   bool send_data(SessionMessage message, bool to_all);
   void send(SessionMessage message, bool to_all = false);
+  void note_data_to_all() { data_to_all_ = true; }  // of what others compose and send
 
   void resolve(OperationId operation, std::optional<SessionError> error = std::nullopt, std::uint32_t message_id = 0,
                std::vector<Undelivered> undelivered = {});

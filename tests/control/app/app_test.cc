@@ -2,7 +2,9 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <atomic>
+#include <tuple>
 
 #include "../client/fake_node.h"
 #include "app/blocking.h"
@@ -185,6 +187,97 @@ TEST(PlainData, EverythingInOrderAndAsItWasSent) {
   EXPECT_EQ(text(get(members[1]->get_message())), "known");
   EXPECT_EQ(text(get(members[1]->get_message())), "still");
 }
+
+// Two applications on loops of the test: what one says in a turn comes to the other in few.
+struct Pair {
+  FakeNode node;
+  std::unique_ptr<Loop> here = Loop::create().value(), there = Loop::create().value();
+  std::unique_ptr<App> alice, bob;
+  std::shared_ptr<AppSession> to_bob, from_alice;
+  ConnectionId bobs{};
+
+  Pair() {
+    bool in = false;
+    const auto make = [&](Loop& loop, const std::string& last) {
+      return App::create(loop, {.name = named(last), .identity = shared_secret_identity({.base = "org/ns/" + last, .secret = kSecret}).value()}).value();
+    };
+    alice = make(*here, "alice");
+    bob = make(*there, "bob");
+    bob->on_session([this](std::shared_ptr<AppSession> session) { from_alice = std::move(session); });
+    EXPECT_TRUE(alice->connect({.address = node.tcp()}));
+    bobs = bob->connect({.address = node.tcp()}, [&](const auto& connected) { in = connected.has_value(); }).value();
+    until([&] { return in; });
+    EXPECT_TRUE(alice->create_session(UnicastOptions{.peer = named("bob"), .mls_enabled = false}, [this](auto session) { to_bob = session.value(); }));
+    until([&] { return to_bob != nullptr && from_alice != nullptr; });
+  }
+  template <class Done>
+  void until(Done done) {
+    EXPECT_TRUE(turn_until(*here, [&] {
+      there->turn(0);
+      return done();
+    }));
+  }
+  void say(const std::string& what) { ASSERT_TRUE(to_bob->publish(shared_bytes(what))); }
+};
+std::string numbered(int i, std::size_t bytes) { return std::to_string(i) + std::string(bytes, static_cast<char>('a' + i % 26)); }
+
+// Whatever the handler does with connection and loop, the rest of the turn's messages are those that came.
+class HandlersThat : public testing::TestWithParam<std::tuple<std::string, std::size_t>> {};
+
+TEST_P(HandlersThat, MeddleWithTheConnection) {
+  const auto& [what, bytes] = GetParam();
+  constexpr int kMessages = 40;
+  Pair pair;
+  std::vector<std::string> heard;
+  std::vector<SharedBytes> kept;
+  const std::weak_ptr<Connection> connection = pair.bob->connection(pair.bobs);
+  pair.from_alice->on_message([&](const AppMessage& message) {
+    heard.push_back(text(message));
+    kept.push_back(message.payload);
+    if (heard.size() != 5) {
+      return;
+    }
+    if (what == "closes") {
+      connection.lock()->close();
+    } else if (what == "disconnects") {
+      EXPECT_TRUE(pair.bob->disconnect(pair.bobs));
+    } else if (what == "turns") {
+      for (int i = kMessages; i < 2 * kMessages; ++i) {
+        pair.say(numbered(i, bytes));
+      }
+      pair.until([&] { return heard.size() > 6; });
+    }
+  });
+  for (int i = 0; i < kMessages; ++i) {
+    pair.say(numbered(i, bytes));
+  }
+  EXPECT_TRUE(turn_until(*pair.here, [&, turns = 0]() mutable { return ++turns > 5; }));  // it is all with the node, or with bob's kernel
+  const std::size_t wanted = what == "turns" ? 2 * kMessages : what == "nothing" ? kMessages : 5;
+  pair.until([&] { return heard.size() >= wanted; });
+  for (int i = 0; i < 3; ++i) {
+    pair.there->turn(0);
+  }
+  std::vector<std::string> as_sent;
+  for (int i = 0; i < 2 * kMessages; ++i) {
+    as_sent.push_back(numbered(i, bytes));
+  }
+  ASSERT_GE(heard.size(), wanted);
+  if (what == "turns") {
+    std::ranges::sort(heard);  // what comes in a turn inside of a callback comes before the rest of the turn outside
+    std::ranges::sort(as_sent);
+  }
+  for (std::size_t i = 0; i < heard.size(); ++i) {
+    EXPECT_EQ(heard[i], as_sent[i]) << i;
+    if (what != "turns") {
+      EXPECT_EQ(text_of(kept[i]), as_sent[i]) << i;  // nobody writes to what was given away
+    }
+  }
+  EXPECT_EQ(connection.expired(), what == "disconnects");
+}
+
+INSTANTIATE_TEST_SUITE_P(All, HandlersThat,
+                         testing::Combine(testing::Values(std::string("closes"), "disconnects", "turns", "nothing"),
+                                          testing::Values(std::size_t{50}, std::size_t{1'000}, std::size_t{30'000})));
 
 TEST_P(Kinds, TheNodeForgetsEverything) {
   const auto alice = connected("alice", node_.tcp());

@@ -161,6 +161,78 @@ TEST_P(ClientOver, WhoeverRestsGetsTheRestInTheNextTurns) {
   EXPECT_TRUE(b.until([&] { return got.back() == "more"; }));
 }
 
+// What is held stays as it is until the client says that it goes: before it reads again, and when the link is lost.
+TEST_P(ClientOver, WhatIsHeldStaysUntilItIsUsedAgain) {
+  const bool stream = std::string(GetParam()) != "udp";
+  Side a({.address = address()});
+  Side b({.address = address()});
+  auto& sender = a.add("org/ns/sender");
+  std::vector<std::pair<std::string_view, std::string>> held;  // where it lies, and what it was
+  std::size_t got = 0, checked = 0, reuses = 0;
+  ClientApplication receiver(*b.link, named("org/ns/receiver"),
+                             {.on_message =
+                                  [&](const ClientMessage& m) {
+                                    ++got;
+                                    EXPECT_EQ(b.link->hold(), stream);
+                                    if (stream) {
+                                      held.emplace_back(m.payload_text(), m.payload_text());
+                                    }
+                                  },
+                              .on_no_route = {},
+                              .on_writable = {},
+                              .on_subscription_lost = {},
+                              .on_reuse =
+                                  [&] {
+                                    ++reuses;
+                                    for (const auto& [there, was] : held) {
+                                      EXPECT_EQ(there, was);
+                                      ++checked;
+                                    }
+                                    held.clear();
+                                  }});
+  bool subscribed = false;
+  receiver.subscribe(named("org/ns/receiver"), [&](ClientResult result) { subscribed = result.has_value(); });
+  ASSERT_TRUE(b.until([&] { return subscribed; }));
+  ASSERT_TRUE(a.wait_up());
+  const Destination to(*sender.application, named("org/ns/receiver"), Receivers::kOne, {}, false);
+  EXPECT_FALSE(b.link->hold());  // outside of a callback
+  std::size_t sent = 0;
+  for (const std::size_t bytes : {10u, 5'000u, 60'000u, 300u, 150'000u, 1u}) {
+    if (!stream && bytes > 300) {
+      continue;  // a burst of datagrams may be lost
+    }
+    for (char c = 'a'; c < 'f'; ++c, ++sent) {
+      ASSERT_EQ(sender.application->publish(to, std::string(bytes, c)), PublishStatus::kQueued);
+    }
+    a.settle();
+    ASSERT_TRUE(a.until([&] { return a.link->queued_bytes() == 0; }));
+    ASSERT_TRUE(b.until([&] { return got == sent; }));
+  }
+  if (stream) {
+    EXPECT_FALSE(held.empty());
+    EXPECT_GT(reuses, 0u);
+  }
+  b.link->close();
+  EXPECT_TRUE(held.empty());
+  EXPECT_EQ(checked, stream ? sent : 0u);
+}
+
+// What applications of one link send each other lies nowhere for longer than the call.
+TEST(ClientMatching, WhatComesFromTheSameLinkIsNotHeld) {
+  FakeNode node;
+  Side side({.address = node.tcp()});
+  auto& sender = side.add("org/ns/sender");
+  ASSERT_TRUE(side.wait_up());
+  std::optional<bool> held;
+  ClientApplication receiver(*side.link, named("org/ns/receiver"), {.on_message = [&](const ClientMessage&) { held = side.link->hold(); },
+                                                                    .on_no_route = {}, .on_writable = {}, .on_subscription_lost = {}, .on_reuse = {}});
+  receiver.subscribe(named("org/ns/receiver"));
+  const Destination to(*sender.application, named("org/ns/receiver"), Receivers::kOne, {}, false);
+  ASSERT_EQ(sender.application->publish(to, "near"), PublishStatus::kQueued);
+  ASSERT_TRUE(side.until([&] { return held.has_value(); }));
+  EXPECT_FALSE(*held);
+}
+
 TEST_P(ClientOver, FramesOfManySizes) {
   Side a({.address = address()});
   Side b({.address = address()});

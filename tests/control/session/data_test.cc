@@ -294,6 +294,55 @@ TEST_P(Data, RemovalEndsWhatTheMemberStillOwed) {
   EXPECT_EQ(a.result(10)->undelivered.at(0).reason, LossReason::kLeft);
 }
 
+// A number without a message: from the same count as those that are published, and only where publishing does nothing else.
+TEST(BestEffort, GivesNumbersToWhoeverSendsByItself) {
+  Wire wire;
+  Endpoint& a = wire.add("alice", 1);
+  std::destroy_at(&a.layer);  // one that keeps nothing
+  std::construct_at(&a.layer, LayerConfig{.local = a.name}, a.random, a.groups);
+  Endpoint& b = wire.add("bob", 2);
+  const auto number = [&](SessionHandle session, std::size_t bytes = 1, std::size_t type_bytes = 3) {
+    return a.layer.number_data(wire.now, session, bytes, type_bytes);
+  };
+  const SessionHandle one = *a.layer.create_unicast(wire.now, service_of("bob"), {}, 1);
+  EXPECT_FALSE(number(one));  // nobody is there yet
+  wire.run();
+  EXPECT_EQ(*a.layer.publish(wire.now, one, {.payload = bytes_of("!")}, 2), 1u);
+  wire.run();
+  const auto second = number(one);
+  ASSERT_TRUE(second);
+  EXPECT_EQ(second->message_id, 2u);
+  EXPECT_EQ(second->fanout, kOneReceiver);
+  EXPECT_EQ(second->facts->local, a.name);
+  EXPECT_EQ(second->facts->handle, one);
+  EXPECT_EQ(*second->destination, b.name);
+  EXPECT_TRUE(a.layer.actions().empty());
+  EXPECT_EQ(*a.layer.publish(wire.now, one, {.payload = bytes_of("?")}, 3), 3u);
+  EXPECT_FALSE(number(one, kMaxSessionPayloadBytes + 1));
+  EXPECT_FALSE(number(one, 1, kMaxPayloadTypeBytes + 1));
+  EXPECT_FALSE(number(SessionHandle{4'711}));
+  const SessionHandle reliable = *a.layer.create_unicast(wire.now, service_of("bob"), {.reliability = TimerSettings{1'000, 3}}, 4);
+  const SessionHandle secret = *a.layer.create_unicast(wire.now, service_of("bob"), {.mls = MlsSettings{}}, 5);
+  wire.run();
+  EXPECT_TRUE(a.succeeded(4));
+  EXPECT_TRUE(a.succeeded(5));
+  EXPECT_FALSE(number(reliable));
+  EXPECT_FALSE(number(secret));
+  EXPECT_EQ(number(one)->message_id, 4u);
+  EXPECT_TRUE(a.layer.close(wire.now, one, 6));
+  EXPECT_FALSE(number(one));
+}
+
+TEST(BestEffort, GivesNoNumbersWhereTheyAreKept) {
+  Wire wire;
+  Endpoint& a = wire.add("alice", 1);
+  wire.add("bob", 2);
+  const SessionHandle session = *a.layer.create_unicast(wire.now, service_of("bob"), {}, 1);
+  wire.run();
+  EXPECT_EQ(*a.layer.publish(wire.now, session, {.payload = bytes_of("!")}, 2), 1u);
+  EXPECT_FALSE(a.layer.number_data(wire.now, session, 1, 3));
+}
+
 TEST(BestEffort, NothingIsAcknowledgedOrAskedFor) {
   Wire wire;
   Endpoint& a = wire.add("alice", 1);
