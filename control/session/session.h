@@ -56,10 +56,10 @@ class Session {
   Call close(TimeMs now, OperationId operation);
   // At once: what is not acknowledged ends undelivered. The good-bye is said all the same.
   void abandon(TimeMs now);
-  // Soft close and return; groups only.
   // What publishing such a message would send, if that is all that it would do: best effort, no MLS, nothing that is to be kept, no
   // metadata, nobody who waits for the outcome. The message has its number then, and the caller sends it. Empty: publish decides.
   [[nodiscard]] std::optional<DataOut> number_data(std::size_t payload_bytes, std::size_t payload_type_bytes);
+  // Soft close and return; groups only.
   Call go_offline(TimeMs now, OperationId operation);
   Call come_back(TimeMs now, OperationId operation);
 
