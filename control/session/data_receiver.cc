@@ -126,12 +126,12 @@ std::optional<TimeMs> DataReceiver::next_deadline() {
   return best;
 }
 
-void DataReceiver::forget(MemberSlot slot, bool goes_on_counting) {
-  if (slot >= sources_.size()) {
-    return;
-  }
-  Source gone = std::exchange(sources_[slot], {});
+void DataReceiver::forget(MemberSlot slot, const FullName& name, bool goes_on_counting) {
+  Source gone = slot < sources_.size() ? std::exchange(sources_[slot], {}) : Source{};
   if (!gone.stream) {
+    if (goes_on_counting && !last_id_before(name)) {
+      keep_departed(name, [](DataStream& memory) { memory.remember(0); });  // others may have heard of it
+    }
     return;
   }
   // What waits behind a gap was acknowledged: it is delivered, the gaps are lost.
@@ -143,11 +143,15 @@ void DataReceiver::forget(MemberSlot slot, bool goes_on_counting) {
   if (!goes_on_counting) {
     return;
   }
+  keep_departed(gone.name, [&](DataStream& memory) { memory.remember(*gone.stream); });
+}
+
+template <class Fill>
+void DataReceiver::keep_departed(const FullName& name, Fill fill) {
   auto memory = std::make_unique<DataStream>(StreamStart::kProbe, 0, 0);
-  memory->remember(*gone.stream);
-  gone.stream = std::move(memory);
-  std::erase_if(departed_, [&](const Source& source) { return source.name == gone.name; });
-  departed_.push_back(std::move(gone));
+  fill(*memory);
+  std::erase_if(departed_, [&](const Source& source) { return source.name == name; });
+  departed_.push_back({name, std::move(memory)});
   if (departed_.size() > kMaxSessionMembers) {
     departed_.pop_front();
   }
@@ -178,7 +182,9 @@ void DataReceiver::remember(const Departed& departed) {
 
 void DataReceiver::end() {
   for (MemberSlot slot = 0; slot < sources_.size(); ++slot) {
-    forget(slot, true);
+    if (sources_[slot].stream) {
+      forget(slot, sources_[slot].name, true);
+    }
   }
   sources_.clear();
 }

@@ -35,8 +35,8 @@ class DataReceiver {
   void advance(TimeMs now);
   [[nodiscard]] std::optional<TimeMs> next_deadline();
   // The member left. If it comes again it begins anew; what it sent before is remembered if it will go on counting, as ours do.
-  void forget(MemberSlot slot, bool goes_on_counting);
-  // The last id of a member that left, as far as it is remembered.
+  void forget(MemberSlot slot, const FullName& name, bool goes_on_counting);
+  // The last id of a member that left, as far as it is remembered; 0 if nothing was heard of it.
   [[nodiscard]] std::optional<std::uint32_t> last_id_before(const FullName& name) const;
   // The membership is over: no timers, only memory.
   void end();
@@ -57,6 +57,8 @@ class DataReceiver {
 
  private:
   DataStream& stream_of(MemberSlot slot, const FullName& name, bool from_slipway);
+  template <class Fill>
+  void keep_departed(const FullName& name, Fill fill);
   void take_directed(DataStream& stream, const SessionMessage& message, AppMessage incoming);
   void acknowledge(const SessionMessage& message, bool directed);
   void carry_out(const FullName& source);

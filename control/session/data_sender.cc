@@ -83,6 +83,13 @@ std::expected<std::uint32_t, SessionError> DataSender::publish(TimeMs now, Outgo
   return id;
 }
 
+void DataSender::continue_after(std::uint32_t last_id) {
+  last_id_ = last_id;
+  for (Kept& kept : ring_) {
+    kept.id = last_id_ = (last_id_ + 1) & kMaxDataId;
+  }
+}
+
 std::optional<std::uint32_t> DataSender::number() {
   if (reliable() || destination_.empty() || receiver_count_ == 0) {
     return std::nullopt;

@@ -39,7 +39,8 @@ class DataSender {
     }
   }
   // Of a restored session: the id last used.
-  void continue_after(std::uint32_t last_id) { last_id_ = last_id; }
+  // What was published before it was known waits still, and gets other ids.
+  void continue_after(std::uint32_t last_id);
 
   // A member that takes data. Fresh: new to the session, so that nothing sent before concerns it.
   void add_receiver(TimeMs now, MemberSlot slot, const FullName& name, bool fresh);

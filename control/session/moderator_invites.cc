@@ -344,9 +344,10 @@ void Moderator::let_in(TimeMs now) {
 // Ids that somebody may have used in an earlier membership, as others may remember.
 std::optional<std::uint32_t> Moderator::data_ids_before(const FullName& name) const {
   if (const auto before = receiver_.last_id_before(name)) {
-    // Others may have heard more of it than we: a window more at most, on either side of what we know; or, where we take no data, all
-    // since its last heartbeat.
-    return (*before + (facts_.direction.receives ? 2 * kSendWindow : kDataIdsALife)) & kMaxDataId;
+    // Others may have heard more of it than we: a window on either side of what we know, and all while we were away; or, where we take
+    // no data, all since its last heartbeat. Members of upstream's would ask for each id of a gap.
+    const bool far = !facts_.direction.receives || all_ours(roster_, facts_.local);
+    return (*before + (far ? kDataIdsALife : 2 * kSendWindow)) & kMaxDataId;
   }
   if (const std::uint64_t life = roster_version_ >> kRosterLifeBit; life != 0 && facts_.is_group()) {
     // It may have been in before we were restored, and others may remember what we have forgotten.

@@ -326,7 +326,7 @@ MemberSlot Session::add_member(TimeMs now, const ParticipantInfo& info, bool fre
 void Session::drop_member(MemberSlot slot, PresenceChange change) {
   const FullName name = roster_[slot].name;
   sender_.remove_receiver(slot);
-  receiver_.forget(slot, roster_[slot].from_slipway);
+  receiver_.forget(slot, name, roster_[slot].from_slipway);
   commands_.forget(name);
   roster_.remove(slot);
   out_.presence(name, change);

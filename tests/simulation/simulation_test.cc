@@ -25,14 +25,16 @@ TEST(Simulation, FirstSeedsHold) {
 
 // Each found something once. What a seed draws changes when plans or workloads change; these cost little all the same.
 TEST(Simulation, SeedsThatFailedOnceHold) {
-  for (const std::uint64_t seed : {60u, 86u, 172u, 434u, 621u, 630u, 1173u, 1272u, 1502u, 2436u, 2555u, 4042u, 7075u, 12143u, 14615u,
+  for (const std::uint64_t seed : std::initializer_list<std::uint64_t>{
+                                  60u, 86u, 172u, 434u, 621u, 630u, 1173u, 1272u, 1502u, 2436u, 2555u, 4042u, 7075u, 12143u, 14615u,
                                   2013339u, 2014314u, 2024809u, 2037087u, 3052595u, 3054201u, 3055604u,
                                   10050363u, 10070203u, 10125273u, 10220139u, 40010858u, 40016564u,
                                   60287742u, 60300761u, 60790044u,
                                   83u, 97u, 1205u, 1274u, 2310u, 2653u, 70027024u, 80005114u, 81027721u,
                                   91037104u, 23712u, 61133u, 52307u, 8485u,
                                   200003113u, 200028987u, 200029589u, 200030604u, 200061387u, 1400109008u, 1400164068u,
-                                  2000548732u, 2000733871u, 2200030602u, 2300689918u, 2500512811u}) {
+                                  2000548732u, 2000733871u, 2200030602u, 2300689918u, 2500512811u,
+                                  6000117411u, 6000126921u, 6000254451u, 6000283901u}) {
     EXPECT_EQ(World(seed, false).run().failure, "") << "seed " << seed;
   }
 }

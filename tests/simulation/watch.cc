@@ -157,9 +157,13 @@ void World::hear_command(std::uint32_t index, SessionMessage message) {
     return;
   }
   const Standing before = standing_of(*session);
+  // What a session of before answered, while this one was there, is forgotten after a while.
+  const bool remembered = session->replies().has_seen(message) || clock_of(app) < known->second.at + kTombstoneMs;
   const SessionMessage copy = message;
   take(index, std::move(message));
-  judge_copy(index, copy, known->second, before);
+  if (remembered) {
+    judge_copy(index, copy, known->second, before);
+  }
 }
 
 void World::note_answer(std::uint32_t index, const SessionMessage& message) {
@@ -172,7 +176,7 @@ void World::note_answer(std::uint32_t index, const SessionMessage& message) {
   }
   const Name& asker = message.destination.hashed();
   const SessionHandle handle = session->facts().handle;
-  const auto [at, first] = answered_.try_emplace({index, app.life, message.session_id, message.message_id, asker}, Answer{handle, 0});
+  const auto [at, first] = answered_.try_emplace({index, app.life, message.session_id, message.message_id, asker}, Answer{handle, 0, clock_of(app)});
   if (first) {
     at->second.number = ++answer_counts_[{index, handle, asker.id}];
   }

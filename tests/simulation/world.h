@@ -194,6 +194,7 @@ class World {
   struct Answer {
     SessionHandle session;
     std::uint32_t number;   // of those to this asker in this session
+    TimeMs at;              // by the application's clock
   };
   struct Standing;
   void hear(std::uint32_t index, SessionMessage message);
